@@ -58,5 +58,7 @@ export const refuse = (code: ErrorCode, field: string, reason: string, remedy: s
 export const refuseAll = (what: string, issues: readonly Issue[]): void => {
   if (issues.length === 0) return;
   const text = issues.map((i) => `${i.field}: ${i.reason}. ${i.remedy}.`).join("\n");
-  throw new TswarmError("invalid", issues.length === 1 ? text : `${what} has ${issues.length} problems:\n${text}`, { issues });
+  throw new TswarmError("invalid", issues.length === 1 ? text : `${what} has ${issues.length} problems:\n${text}`, {
+    issues,
+  });
 };

@@ -1,0 +1,73 @@
+// Mutual TLS between the processes of a cluster. A server also admits clients without a certificate (joiners), who have
+// no `peer` then; guards decide what they may call.
+
+import { type ChannelCredentials, credentials, experimental, type ServerCredentials } from "@grpc/grpc-js";
+import { refuse, TswarmError } from "#base/errors.ts";
+import { certificateDigest, type KeyAndCertificate, serverName } from "#base/node/pki.ts";
+import { CaDefinition } from "#proto/gen/ca.ts";
+import { createClient, openChannel } from "#proto/rpc/client.ts";
+
+export type Identity = KeyAndCertificate & { readonly caPem: string };
+
+/** Options that make a client expect a manager of the cluster whatever address it dials. */
+export const MANAGER_CHANNEL = {
+  "grpc.ssl_target_name_override": serverName("manager"),
+  "grpc.default_authority": serverName("manager"),
+} as const;
+
+export const clientCredentials = (identity: Identity): ChannelCredentials =>
+  credentials.createSsl(
+    Buffer.from(identity.caPem),
+    Buffer.from(identity.keyPem),
+    Buffer.from(identity.certificatePem),
+  );
+
+/** For a joiner that knows the CA's certificate but has none of its own yet. */
+export const anonymousCredentials = (caPem: string): ChannelCredentials => credentials.createSsl(Buffer.from(caPem));
+
+export const serverCredentials = (identity: Identity): ServerCredentials => {
+  const provider = {
+    addCaCertificateListener: (listener: (update: unknown) => void) =>
+      listener({ caCertificate: Buffer.from(identity.caPem) }),
+    removeCaCertificateListener: () => {},
+    addIdentityCertificateListener: (listener: (update: unknown) => void) =>
+      listener({ certificate: Buffer.from(identity.certificatePem), privateKey: Buffer.from(identity.keyPem) }),
+    removeIdentityCertificateListener: () => {},
+  } as unknown as experimental.CertificateProvider;
+  return experimental.createCertificateProviderServerCredentials(provider, provider, false);
+};
+
+/**
+ * The CA certificate of the cluster at `address` ("host:port"), believed only because its digest is the token's.
+ * Rejects with `unauthenticated` when it is another cluster's, `unavailable` when nobody answers.
+ */
+export const fetchCa = async (address: string, caDigest: string, deadlineMs = 5_000): Promise<string> => {
+  // Nothing is verified yet and nothing secret is sent: the digest below decides whether to believe the answer.
+  const channel = openChannel(
+    address,
+    credentials.createSsl(null, null, null, { rejectUnauthorized: false, checkServerIdentity: () => undefined }),
+    MANAGER_CHANNEL,
+  );
+  try {
+    const { certificatePem } = await createClient(CaDefinition, channel).getRootCa({}, { deadlineMs });
+    const pem = certificatePem.toString();
+    if (certificateDigest(pem) === caDigest) return pem;
+    throw refuse(
+      "unauthenticated",
+      "token",
+      `it belongs to another cluster than the one that answers at ${address}`,
+      "Take a new token there with `tsctl cluster join-token`",
+    );
+  } catch (error) {
+    const { code, message } = TswarmError.from(error);
+    if (code !== "unavailable" && code !== "timeout") throw error;
+    throw refuse(
+      "unavailable",
+      "remote address",
+      `no manager answers at ${address} (${message})`,
+      "Check the address and that its port is open to this host",
+    );
+  } finally {
+    channel.close();
+  }
+};
