@@ -9,7 +9,6 @@ import {
   LogsRequest,
 } from "#proto/gen/control.ts";
 import { createClient, openChannel } from "#proto/rpc/client.ts";
-import { addProxy } from "#proto/rpc/proxy.ts";
 import { addService, type Handlers } from "#proto/rpc/server.ts";
 
 const listen = (server: Server): Promise<number> =>
@@ -51,7 +50,7 @@ for (const via of ["direct", "proxied"]) {
       if (via === "proxied") {
         const onward = openChannel(`127.0.0.1:${port}`);
         const front = new Server();
-        addProxy(front, ControlDefinition, () => onward);
+        addService(front, ControlDefinition, undefined, { elsewhere: () => onward });
         servers.push(front);
         port = await listen(front);
       }

@@ -1,13 +1,16 @@
-// Typed handlers on a grpc-js server: async functions and generators; thrown errors become statuses with details.
+// Services on a grpc-js server: typed async functions and generators here, or the same calls passed on as bytes to
+// another process (an agent to a manager, a follower to the leader). Thrown errors become statuses with details.
 import type {
+  Client,
+  ClientDuplexStream,
   Server,
   ServerDuplexStream,
-  ServerReadableStream,
-  ServerUnaryCall,
-  ServerWritableStream,
   ServiceDefinition,
+  ServiceError,
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Metadata } from "@grpc/grpc-js";
+import { TswarmError } from "#base/errors.ts";
 import {
   type MethodDefinition,
   methodPath,
@@ -24,7 +27,7 @@ export type RpcContext = {
   readonly peer: Peer | undefined;
   /** Address of the caller's end, "host:port". */
   readonly address: string;
-  /** Aborted when the call is cancelled or its connection is lost. */
+  /** Aborted when the call is cancelled, its connection is lost or it has ended. */
   readonly signal: AbortSignal;
 };
 
@@ -38,14 +41,24 @@ type Handler<M extends MethodDefinition> = M["requestStream"] extends true
 
 export type Handlers<D extends RpcDefinition> = { readonly [K in keyof D["methods"]]: Handler<D["methods"][K]> };
 
-type AnyCall =
-  | ServerUnaryCall<unknown, unknown>
-  | ServerWritableStream<unknown, unknown>
-  | ServerReadableStream<unknown, unknown>
-  | ServerDuplexStream<unknown, unknown>;
+/** The process that must answer instead of this one; `undefined`: this one. Throws to refuse. */
+export type Elsewhere = () => Client | undefined | Promise<Client | undefined>;
+
+export type ServiceOptions = {
+  /** Every call passes here first; it throws to refuse. */
+  readonly guard?: (method: string, context: RpcContext) => void;
+  readonly elsewhere?: Elsewhere;
+};
+
+type Call = ServerDuplexStream<Buffer, Buffer>;
+
+/** On calls that were passed on once: the next process answers itself or refuses, so that no call goes in circles. */
+const FORWARDED = "tswarm-forwarded";
+
+const raw = (bytes: Buffer): Buffer => bytes;
 
 /** Subject of a node certificate: CN = node id, O = cluster id, OU = tswarm-manager | tswarm-worker. */
-export const peerOf = (call: AnyCall): Peer | undefined => {
+export const peerOf = (call: Pick<Call, "getAuthContext">): Peer | undefined => {
   const subject = call.getAuthContext()?.sslPeerCertificate?.subject as Record<string, string> | undefined;
   if (!subject?.CN) return undefined;
   return {
@@ -55,18 +68,13 @@ export const peerOf = (call: AnyCall): Peer | undefined => {
   };
 };
 
-const contextOf = (call: AnyCall): RpcContext => {
-  const controller = new AbortController();
-  (call as ServerUnaryCall<unknown, unknown>).on("cancelled", () => controller.abort());
-  return { peer: peerOf(call), address: call.getPeer(), signal: controller.signal };
-};
-
-/** Every call passes here first; it throws to refuse. */
-export type Guard = (method: string, context: RpcContext) => void;
-
-type Stream = ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>;
-
-const send = async (call: Stream, source: AsyncIterable<unknown>, signal: AbortSignal) => {
+/** Writes all of `source`, waiting where the stream is full. */
+const send = async (
+  call: Call,
+  source: AsyncIterable<unknown>,
+  encode: (m: unknown) => Buffer,
+  signal: AbortSignal,
+) => {
   const aborted = new Promise<"aborted">((resolve) =>
     signal.addEventListener("abort", () => resolve("aborted"), { once: true }),
   );
@@ -74,30 +82,94 @@ const send = async (call: Stream, source: AsyncIterable<unknown>, signal: AbortS
   try {
     for (;;) {
       const step = await Promise.race([iterator.next(), aborted]);
-      if (step === "aborted") return;
-      if (step.done) break;
-      if (!call.write(step.value)) {
-        const full = await Promise.race([
-          new Promise<"drained">((r) => call.once("drain", () => r("drained"))),
-          aborted,
-        ]);
-        if (full === "aborted") return;
-      }
+      if (step === "aborted" || step.done) return;
+      if (call.write(encode(step.value))) continue;
+      const full = await Promise.race([new Promise<"drained">((r) => call.once("drain", () => r("drained"))), aborted]);
+      if (full === "aborted") return;
     }
-    call.end();
-  } catch (error) {
-    call.emit("error", toServiceError(error));
   } finally {
+    // Not awaited: a generator that is blocked in its own await would hold this for ever; it sees the signal.
     void iterator.return?.()?.catch(() => {});
   }
 };
 
-/** Adds the service to the server. */
+/** gRPC frames unary calls and streams alike, so every call is served as a stream in both directions. */
+const answer = async (
+  call: Call,
+  method: MethodDefinition,
+  // biome-ignore lint/suspicious/noExplicitAny: which of the four shapes it has, the definition says
+  handler: (request: any, context: RpcContext) => any,
+  context: RpcContext,
+): Promise<void> => {
+  const encode = (message: unknown) => Buffer.from(method.responseType.encode(message).finish());
+  const requests = (async function* () {
+    for await (const bytes of call) yield method.requestType.decode(bytes as Buffer);
+  })();
+  const request = method.requestStream ? requests : (await requests.next()).value;
+  if (method.responseStream) await send(call, handler(request, context), encode, context.signal);
+  else call.write(encode(await handler(request, context)));
+};
+
+const passOn = (call: Call, path: string, channel: Client): void => {
+  const metadata = new Metadata();
+  metadata.set(FORWARDED, "1");
+  const onward: ClientDuplexStream<Buffer, Buffer> = channel.makeBidiStreamRequest(path, raw, raw, metadata);
+  call.on("cancelled", () => onward.cancel());
+  call.on("data", (message: Buffer) => {
+    if (onward.write(message)) return;
+    call.pause();
+    onward.once("drain", () => call.resume());
+  });
+  call.on("end", () => onward.end());
+  onward.on("data", (message: Buffer) => {
+    if (call.write(message)) return;
+    onward.pause();
+    call.once("drain", () => onward.resume());
+  });
+  onward.on("end", () => call.end());
+  onward.on("error", ({ code, details, metadata: trailer }: ServiceError) =>
+    call.emit("error", { code, details, metadata: trailer }),
+  );
+};
+
+const serve = async (
+  call: Call,
+  name: string,
+  path: string,
+  method: MethodDefinition,
+  handlers: Readonly<Record<string, unknown>> | undefined,
+  options: ServiceOptions,
+): Promise<void> => {
+  const controller = new AbortController();
+  const context: RpcContext = { peer: peerOf(call), address: call.getPeer(), signal: controller.signal };
+  call.on("cancelled", () => controller.abort());
+  try {
+    options.guard?.(name, context);
+    const channel = await options.elsewhere?.();
+    if (channel) {
+      if (handlers && call.metadata.get(FORWARDED).length > 0)
+        throw new TswarmError("not_leader", "the leader changed while the call was on its way to it: try again");
+      passOn(call, path, channel);
+      return;
+    }
+    const handler = handlers![name] as (request: unknown, context: RpcContext) => unknown;
+    await answer(call, method, handler.bind(handlers), context);
+    call.end();
+  } catch (error) {
+    call.emit("error", toServiceError(error));
+  } finally {
+    controller.abort();
+  }
+};
+
+/**
+ * Adds the service to the server. `handlers` may be left out where `elsewhere` always names a channel.
+ */
 export const addService = <D extends RpcDefinition>(
   server: Server,
   definition: D,
-  handlers: Handlers<D>,
-  guard?: Guard,
+  handlers: Handlers<D> | undefined,
+  options: ServiceOptions = {},
 ): void => {
   const service: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
@@ -105,41 +177,15 @@ export const addService = <D extends RpcDefinition>(
     const path = methodPath(definition, method);
     service[name] = {
       path,
-      requestStream: method.requestStream,
-      responseStream: method.responseStream,
-      requestSerialize: (m: unknown) => Buffer.from(method.requestType.encode(m).finish()),
-      requestDeserialize: (b: Buffer) => method.requestType.decode(b),
-      responseSerialize: (m: unknown) => Buffer.from(method.responseType.encode(m).finish()),
-      responseDeserialize: (b: Buffer) => method.responseType.decode(b),
+      requestStream: true,
+      responseStream: true,
+      requestSerialize: raw,
+      requestDeserialize: raw,
+      responseSerialize: raw,
+      responseDeserialize: raw,
     };
-    // biome-ignore lint/suspicious/noExplicitAny: the four shapes are told apart by the definition, not by a type
-    const handler = (handlers as any)[name].bind(handlers) as (request: unknown, context: RpcContext) => any;
-    implementation[name] = (
-      method.responseStream
-        ? (call: Stream) => {
-            const context = contextOf(call);
-            try {
-              guard?.(name, context);
-              const request = method.requestStream ? call : (call as ServerWritableStream<unknown, unknown>).request;
-              void send(call, handler(request, context), context.signal);
-            } catch (error) {
-              call.emit("error", toServiceError(error));
-            }
-          }
-        : (call: AnyCall, done: (error: unknown, value?: unknown) => void) => {
-            const context = contextOf(call);
-            (async () => {
-              guard?.(name, context);
-              return handler(
-                method.requestStream ? call : (call as ServerUnaryCall<unknown, unknown>).request,
-                context,
-              );
-            })().then(
-              (value) => done(null, value),
-              (error) => done(toServiceError(error)),
-            );
-          }
-    ) as UntypedServiceImplementation[string];
+    implementation[name] = (call: Call) =>
+      void serve(call, name, path, method, handlers as Readonly<Record<string, unknown>> | undefined, options);
   }
   server.addService(service, implementation);
 };
