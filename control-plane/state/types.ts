@@ -16,6 +16,8 @@ export interface ReadTx {
   tasksOfNode(nodeId: string): readonly Task[];
   tasksOfNetwork(networkId: string): readonly Task[];
   servicesOfNetwork(networkId: string): readonly Service[];
+  /** Tasks whose status.state is NEW: what the allocator has to look at. */
+  newTasks(): readonly Task[];
   serviceByName(name: string): Service | undefined;
   networkByName(name: string): Network | undefined;
   /** Who holds this address (without length) on this network: "task/<id>", "service/<id>", "lease/<id>", "gateway", "reserved/<name>". */
@@ -46,7 +48,9 @@ export type StateEvent = {
 export type StateBatch = { readonly index: number; readonly events: readonly StateEvent[]; readonly restored: boolean };
 
 /** Why a command changed nothing: its precondition did not hold when it came to be applied. */
-export type ApplyResult = { readonly ok: true } | { readonly ok: false; readonly table: string; readonly id: string; readonly reason: string };
+export type ApplyResult =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly table: string; readonly id: string; readonly reason: string };
 
 export interface State extends ReadTx {
   /** Log index of the last applied command. */

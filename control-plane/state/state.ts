@@ -1,0 +1,82 @@
+import { assert } from "#base/assert.ts";
+import type { Command } from "#proto/gen/store.ts";
+import { applyCommand } from "./apply.ts";
+import { TableReader } from "./read.ts";
+import { captureObjects, decodeSnapshot, encodeSnapshot, SNAPSHOT_FORMAT } from "./snapshot.ts";
+import { TableSet } from "./tables.ts";
+import { Transaction } from "./transaction.ts";
+import type { ApplyResult, State, StateBatch, Tx } from "./types.ts";
+
+/** So many ids of applied commands are remembered: a proposer that repeats itself does so within seconds. */
+const REMEMBERED_COMMANDS = 10_000;
+
+class MemoryState extends TableReader implements State {
+  #index = 0;
+  #time = 0;
+  #recent = new Set<string>();
+  readonly #listeners = new Set<(batch: StateBatch) => void>();
+
+  constructor() {
+    super(new TableSet());
+  }
+
+  get index(): number {
+    return this.#index;
+  }
+
+  begin(): Tx {
+    return new Transaction(this.tables);
+  }
+
+  apply(index: number, command: Command): ApplyResult {
+    assert(index > this.#index, `command ${index} comes after ${this.#index}`);
+    this.#index = index;
+    this.#time = command.time;
+    if (this.#recent.has(command.id)) return { ok: true };
+    const { result, events } = applyCommand(this.tables, index, command);
+    if (result.ok) this.#remember(command.id);
+    if (events.length > 0) this.#tell({ index, events, restored: false });
+    return result;
+  }
+
+  watch(listener: (batch: StateBatch) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  snapshot(): Iterable<Uint8Array> {
+    const objects = captureObjects(this.tables);
+    const header = {
+      format: SNAPSHOT_FORMAT,
+      index: this.#index,
+      time: this.#time,
+      objects: objects.length,
+      recentCommandIds: [...this.#recent],
+    };
+    return encodeSnapshot(header, objects);
+  }
+
+  restore(index: number, chunks: Iterable<Uint8Array>): void {
+    const { header, tables } = decodeSnapshot(chunks);
+    this.tables = tables;
+    this.#index = index;
+    this.#time = header.time;
+    this.#recent = new Set(header.recentCommandIds);
+    this.#tell({ index, events: [], restored: true });
+  }
+
+  #remember(id: string): void {
+    if (id === "") return;
+    this.#recent.add(id);
+    if (this.#recent.size <= REMEMBERED_COMMANDS) return;
+    const oldest = this.#recent.values().next().value;
+    if (oldest !== undefined) this.#recent.delete(oldest);
+  }
+
+  #tell(batch: StateBatch): void {
+    for (const listener of [...this.#listeners]) listener(batch);
+  }
+}
+
+/** An empty state, before the first command of the log. */
+export const createState = (): State => new MemoryState();
