@@ -1,0 +1,92 @@
+// nftables by libnftables, in process. Good for base rulesets; too slow for single elements of large rulesets, use
+// nft-elements.ts there.
+// Exports: runNft(netnsPath | null, text): void, listTable(netnsPath | null, family, name): JSON rules or undefined,
+// nftJson(netnsPath | null, command): parsed JSON.
+import koffi from "koffi";
+import { TswarmError } from "#base/errors.ts";
+import { withNetns } from "./netns.ts";
+
+const NFT_CTX_OUTPUT_JSON = 1 << 4;
+
+type Context = { readonly __context: unique symbol };
+type Library = {
+  create: (flags: number) => Context | null;
+  free: (ctx: Context) => void;
+  bufferOutput: (ctx: Context) => number;
+  bufferError: (ctx: Context) => number;
+  output: (ctx: Context) => string | null;
+  error: (ctx: Context) => string | null;
+  setOutputFlags: (ctx: Context, flags: number) => void;
+  run: (ctx: Context, text: string) => number;
+};
+
+let loaded: Library | undefined;
+const library = (): Library => {
+  if (loaded !== undefined) return loaded;
+  const lib = koffi.load("libnftables.so.1");
+  loaded = {
+    create: lib.func("void *nft_ctx_new(uint32_t flags)"),
+    free: lib.func("void nft_ctx_free(void *ctx)"),
+    bufferOutput: lib.func("int nft_ctx_buffer_output(void *ctx)"),
+    bufferError: lib.func("int nft_ctx_buffer_error(void *ctx)"),
+    output: lib.func("const char *nft_ctx_get_output_buffer(void *ctx)"),
+    error: lib.func("const char *nft_ctx_get_error_buffer(void *ctx)"),
+    setOutputFlags: lib.func("void nft_ctx_output_set_flags(void *ctx, uint32_t flags)"),
+    run: lib.func("int nft_run_cmd_from_buffer(void *ctx, const char *text)"),
+  };
+  return loaded;
+};
+
+const run = (netnsPath: string | null, text: string, flags: number): string =>
+  // The context opens its socket when it is made and resolves interface names when it runs: both inside.
+  withNetns(netnsPath, () => {
+    const nft = library();
+    const ctx = nft.create(0);
+    if (ctx === null) throw new TswarmError("exhausted", "nft: no context");
+    try {
+      nft.bufferOutput(ctx);
+      nft.bufferError(ctx);
+      nft.setOutputFlags(ctx, flags);
+      if (nft.run(ctx, text) !== 0) throw nftError(nft.error(ctx) ?? "", text);
+      return nft.output(ctx) ?? "";
+    } finally {
+      nft.free(ctx);
+    }
+  });
+
+const nftError = (buffer: string, text: string): TswarmError => {
+  const said = buffer.trim();
+  const code = /No such file or directory/.test(said)
+    ? "not_found"
+    : /File exists|Device or resource busy/.test(said)
+      ? "conflict"
+      : /Operation not supported/.test(said)
+        ? "unsupported"
+        : /syntax error/.test(said)
+          ? "internal"
+          : "invalid";
+  return new TswarmError(code, `nft: ${said === "" ? `refused without a word: ${text.slice(0, 200)}` : said}`);
+};
+
+/** Runs nft text as one transaction: all of it or nothing. */
+export const runNft = (netnsPath: string | null, text: string): void => {
+  run(netnsPath, text, 0);
+};
+
+export type NftObject = Readonly<Record<string, unknown>>;
+
+/** The objects that a `list …` command gives, without the metainfo. */
+export const nftJson = (netnsPath: string | null, command: string): NftObject[] => {
+  const parsed = JSON.parse(run(netnsPath, command, NFT_CTX_OUTPUT_JSON)) as { nftables: NftObject[] };
+  return parsed.nftables.filter((o) => !("metainfo" in o));
+};
+
+/** A table's chains, sets, maps and rules as nft's JSON; undefined when there is no such table. */
+export const listTable = (netnsPath: string | null, family: string, name: string): NftObject[] | undefined => {
+  try {
+    return nftJson(netnsPath, `list table ${family} ${name}`);
+  } catch (error) {
+    if (error instanceof TswarmError && error.code === "not_found") return undefined;
+    throw error;
+  }
+};
