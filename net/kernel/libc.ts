@@ -21,7 +21,6 @@ export const libc = {
     value: Uint8Array,
     length: number,
   ) => number,
-  getsockname: lib.func("int getsockname(int fd, void *address, void *length)") as (
     fd: number,
     a: Uint8Array,
     n: Uint8Array,

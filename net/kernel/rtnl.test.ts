@@ -83,8 +83,10 @@ describe("rtnetlink operations, observed by iproute2", () => {
 
   it("creates VXLAN devices directly in another namespace, over IPv4 and IPv6", () => {
     const common = { kind: "vxlan", port: 4789, learning: false, proxy: true } as const;
+    innerRtnl.linkAdd({ name: "br9", spec: { kind: "bridge" } });
     rtnl.linkAdd({
       name: "vx4",
+      master: "br9",
       netns: inner.path,
       mtu: 1450,
       spec: { ...common, id: 4097, local: "10.9.0.1", ttl: 64, udpChecksum: true },
@@ -95,6 +97,7 @@ describe("rtnetlink operations, observed by iproute2", () => {
       spec: { ...common, id: 16777215, local: "fd00::1", port: 4790, udpChecksum: false },
     });
     const [vx4] = inner.ip("link", "show", "vx4");
+    expect(vx4).to.include({ master: "br9", mtu: 1450 });
     expect(vx4.linkinfo.info_data).to.include({
       id: 4097,
       local: "10.9.0.1",

@@ -34,7 +34,7 @@ export type LinkKindSpec =
 
 /**
  * `netns`: the link is created directly there. The kernel reads `parent`, `underlay` and a VXLAN's socket in this Rtnl's
- * namespace. `alias`, and a peer's `alias` and `up`, are set by a second message. `master` must be in the namespace the link is created in, so it can't be given together with `netns`.
+ * namespace. `alias`, and a peer's `alias` and `up`, are set by a second message. `master` is a bridge in the namespace the link is created in.
  */
 export type LinkAdd = Omit<link.LinkAttributes, "masterIndex" | "netnsFd" | "name"> & {
   readonly name: string;
@@ -73,7 +73,8 @@ export class Rtnl {
 
   linkAdd({ name, master, netns, alias, spec, ...rest }: LinkAdd): void {
     const what = `link add ${name} type ${spec.kind}`;
-    const masterIndex = master === undefined ? {} : { masterIndex: this.linkIndex(master) };
+    const masterIndex =
+      master === undefined ? {} : { masterIndex: this.#in(netns, (there) => there.linkIndex(master)) };
     const peer = spec.kind === "veth" ? spec.peer : undefined;
     withFds([netns, peer?.netns], ([netnsFd, peerFd]) => {
       const place = netnsFd === undefined ? {} : { netnsFd };
@@ -83,21 +84,21 @@ export class Rtnl {
       );
     });
     // The kernel ignores an alias at creation, and can't open a veth's peer before the pair is joined.
-    if (alias !== undefined) this.#setIn(netns, name, { alias });
+    if (alias !== undefined) this.#in(netns, (there) => there.linkSet(name, { alias }));
     if (peer?.alias !== undefined || peer?.up) {
-      this.#setIn(peer.netns, peer.name, {
-        ...(peer.alias !== undefined && { alias: peer.alias }),
-        ...(peer.up && { up: true }),
-      });
+      const { alias: peerAlias, up } = peer;
+      const change = { ...(peerAlias !== undefined && { alias: peerAlias }), ...(up && { up }) };
+      this.#in(peer.netns, (there) => there.linkSet(peer.name, change));
     }
   }
 
-  #setIn(netns: string | undefined, name: string, change: LinkChange): void {
-    const there = netns === undefined ? this : Rtnl.open(netns);
+  #in<T>(netns: string | undefined, fn: (there: Rtnl) => T): T {
+    if (netns === undefined) return fn(this);
+    const there = Rtnl.open(netns);
     try {
-      there.linkSet(name, change);
+      return fn(there);
     } finally {
-      if (there !== this) there.close();
+      there.close();
     }
   }
 

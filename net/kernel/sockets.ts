@@ -1,0 +1,52 @@
+// Sockets opened in another namespace and handed to Node by descriptor (`dgram.bind({fd})`, `server.listen({fd})`).
+// Exports: udpSocketIn(netnsPath | null, address, port): fd, tcpListenerIn(netnsPath | null, address, port, backlog?): fd.
+// The caller owns the descriptor until it gives it to Node.
+import { addressBytes } from "#net/codec/address.ts";
+import * as c from "./libc.ts";
+import { withNetns } from "./netns.ts";
+
+const SO_REUSEADDR = 2;
+const IPPROTO_IPV6 = 41;
+const IPV6_V6ONLY = 26;
+
+/** struct sockaddr_in or sockaddr_in6; port and address in network order. */
+const sockaddr = (address: string, port: number): Uint8Array => {
+  const ip = addressBytes(address);
+  const bytes = new Uint8Array(ip.length === 4 ? 16 : 28);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, ip.length === 4 ? c.AF_INET : c.AF_INET6, true);
+  view.setUint16(2, port, false);
+  bytes.set(ip, ip.length === 4 ? 4 : 8);
+  return bytes;
+};
+
+const boundSocket = (netnsPath: string | null, type: number, address: string, port: number, what: string): number =>
+  withNetns(netnsPath, () => {
+    const target = sockaddr(address, port);
+    const v6 = target.length === 28;
+    const family = v6 ? c.AF_INET6 : c.AF_INET;
+    const fd = c.call(what, c.libc.socket(family, type | c.SOCK_CLOEXEC | c.SOCK_NONBLOCK, 0));
+    try {
+      if (type === c.SOCK_STREAM) c.call(what, c.setOption(fd, c.SOL_SOCKET, SO_REUSEADDR, 1));
+      if (v6) c.call(what, c.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1));
+      c.call(what, c.libc.bind(fd, target, target.length));
+      return fd;
+    } catch (error) {
+      c.closeFd(fd);
+      throw error;
+    }
+  });
+
+export const udpSocketIn = (netnsPath: string | null, address: string, port: number): number =>
+  boundSocket(netnsPath, c.SOCK_DGRAM, address, port, `open UDP ${address} port ${port}`);
+
+export const tcpListenerIn = (netnsPath: string | null, address: string, port: number, backlog = 128): number => {
+  const what = `listen on TCP ${address} port ${port}`;
+  const fd = boundSocket(netnsPath, c.SOCK_STREAM, address, port, what);
+  if (c.libc.listen(fd, backlog) === 0) return fd;
+  try {
+    return c.call(what, -1);
+  } finally {
+    c.closeFd(fd);
+  }
+};
