@@ -21,10 +21,6 @@ export const libc = {
     value: Uint8Array,
     length: number,
   ) => number,
-    fd: number,
-    a: Uint8Array,
-    n: Uint8Array,
-  ) => number,
   send: lib.func("long send(int fd, const void *bytes, size_t length, int flags)") as (
     fd: number,
     b: Uint8Array,
