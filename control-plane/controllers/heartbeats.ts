@@ -1,0 +1,70 @@
+// Which nodes are alive, by the heartbeats of their sessions. Kept by the leader in memory: a new leader knows of no
+// session yet and gives every node that was up a longer grace before it takes silence for death.
+import type { Clock } from "#base/clock.ts";
+
+/** Silent for so many periods: down. */
+const MISSED_PERIODS = 3;
+/** After a change of leader agents must find the new one first. */
+const GRACE_FACTOR = 2;
+
+export type Heartbeats = {
+  /** A session began or a message of it arrived. */
+  beat(nodeId: string): void;
+  /** For a new leader: these nodes count as up and must show up within twice the usual time. Known ones stay as they are. */
+  expect(nodeIds: Iterable<string>): void;
+  /** The node was removed. */
+  forget(nodeId: string): void;
+  stop(): void;
+};
+
+export type HeartbeatOptions = {
+  readonly clock: Clock;
+  /** Asked at each beat: the cluster's setting may change. */
+  periodMs(): number;
+  /** Once for each silence; a later beat begins anew. An ended session is no death: the agent may come back. */
+  onSilent(nodeId: string, silentMs: number): void;
+};
+
+export const createHeartbeats = ({ clock, periodMs, onSilent }: HeartbeatOptions): Heartbeats => {
+  const deadlines = new Map<string, { readonly at: number; readonly heardAt: number }>();
+  let cancel: (() => void) | undefined;
+  let firesAt = Number.POSITIVE_INFINITY;
+
+  const check = (): void => {
+    cancel = undefined;
+    firesAt = Number.POSITIVE_INFINITY;
+    const now = clock.monotonic();
+    const silent = [...deadlines].filter(([, { at }]) => at <= now);
+    for (const [nodeId] of silent) deadlines.delete(nodeId);
+    for (const { at } of deadlines.values()) firesAt = Math.min(firesAt, at);
+    if (firesAt !== Number.POSITIVE_INFINITY) cancel = clock.after(firesAt - now, check);
+    for (const [nodeId, { heardAt }] of silent) onSilent(nodeId, now - heardAt);
+  };
+
+  const extend = (nodeId: string, periods: number): void => {
+    const heardAt = clock.monotonic();
+    const at = heardAt + periods * periodMs();
+    deadlines.set(nodeId, { at, heardAt });
+    // A timer that fires too early finds nothing and is set again: no timer is moved by a heartbeat.
+    if (at >= firesAt) return;
+    cancel?.();
+    firesAt = at;
+    cancel = clock.after(at - heardAt, check);
+  };
+
+  return {
+    beat: (nodeId) => extend(nodeId, MISSED_PERIODS),
+    expect: (nodeIds) => {
+      for (const nodeId of nodeIds) if (!deadlines.has(nodeId)) extend(nodeId, MISSED_PERIODS * GRACE_FACTOR);
+    },
+    forget: (nodeId) => {
+      deadlines.delete(nodeId);
+    },
+    stop: () => {
+      cancel?.();
+      cancel = undefined;
+      deadlines.clear();
+      firesAt = Number.POSITIVE_INFINITY;
+    },
+  };
+};

@@ -1,0 +1,95 @@
+// The single items of a node view, each a function of the state. An item that belongs to no view is undefined.
+import { hasEnded, isLost, isRunning, observed } from "#control-plane/orchestrator/task-life.ts";
+import type { ReadTx } from "#control-plane/state/types.ts";
+import type { Assignment, Backend } from "#proto/gen/dispatcher.ts";
+import { EndpointMode, type NetworkAttachment, type Service, type Task, TaskState } from "#proto/gen/types.ts";
+
+export const taskKey = (taskId: string): string => `task/${taskId}`;
+export const networkKey = (networkId: string): string => `network/${networkId}`;
+export const endpointKey = (networkId: string, taskId: string): string => `endpoint/${networkId}/${taskId}`;
+export const serviceKey = (networkId: string, serviceId: string): string => `service/${networkId}/${serviceId}`;
+
+/** The agent must know of it: assigned, and not deleted yet. Ended ones stay until then, for logs and for the clean-up. */
+export const isForAgent = (task: Task): boolean => task.nodeId !== "" && observed(task) >= TaskState.TASK_ASSIGNED;
+
+/** It has, or may soon have, an end in its networks. */
+export const isAttached = (task: Task): boolean => isForAgent(task) && !hasEnded(task);
+
+export const networksOfTask = (task: Task): string[] =>
+  isAttached(task) ? task.attachments.map((attachment) => attachment.networkId) : [];
+
+export const networksOfService = (service: Service): Set<string> =>
+  new Set([
+    ...service.vips.map((vip) => vip.networkId),
+    ...(service.spec?.task?.networks ?? []).map((network) => network.target),
+  ]);
+
+export const taskItem = (task: Task): Assignment => ({ key: taskKey(task.id), item: { $case: "task", value: task } });
+
+export const networkItem = (state: ReadTx, networkId: string): Assignment | undefined => {
+  const network = state.get("network", networkId);
+  return network && { key: networkKey(networkId), item: { $case: "network", value: network } };
+};
+
+const bare = (address: string): string => address.split("/", 1)[0] ?? "";
+
+const attachmentTo = (task: Task, networkId: string): NetworkAttachment | undefined =>
+  task.attachments.find((attachment) => attachment.networkId === networkId);
+
+/**
+ * Where other nodes find this task on this network. Only overlays reach other nodes. What a lost node ran can't be
+ * reached, and its addresses must not attract packets.
+ */
+export const endpointItem = (state: ReadTx, networkId: string, taskId: string): Assignment | undefined => {
+  const task = state.get("task", taskId);
+  if (task === undefined || !isAttached(task)) return undefined;
+  const attachment = attachmentTo(task, networkId);
+  const node = state.get("node", task.nodeId);
+  const vtep = node?.status?.addr ?? "";
+  if (attachment === undefined || isLost(node) || vtep === "") return undefined;
+  if (state.get("network", networkId)?.spec?.driver !== "overlay") return undefined;
+  const value = {
+    networkId,
+    taskId,
+    nodeId: task.nodeId,
+    vtep,
+    ipv4: bare(attachment.ipv4),
+    ipv6: bare(attachment.ipv6),
+    mac: attachment.mac,
+  };
+  return { key: endpointKey(networkId, taskId), item: { $case: "endpoint", value } };
+};
+
+/** Name, virtual addresses and backends of a service on a network. A deleted service has no name any more. */
+export const serviceItem = (state: ReadTx, networkId: string, serviceId: string): Assignment | undefined => {
+  const service = state.get("service", serviceId);
+  if (service === undefined || service.pendingDelete || !networksOfService(service).has(networkId)) return undefined;
+  const annotations = service.spec?.annotations;
+  const config = service.spec?.task?.networks.find((network) => network.target === networkId);
+  const vip = service.spec?.endpointMode === EndpointMode.DNSRR ? undefined : vipOn(service, networkId);
+  const value = {
+    networkId,
+    serviceId,
+    name: annotations?.name ?? "",
+    stack: annotations?.labels["com.docker.stack.namespace"] ?? "",
+    aliases: config?.aliases ?? [],
+    vip4: vip?.ipv4 ?? "",
+    vip6: vip?.ipv6 ?? "",
+    backends: backends(state, networkId, serviceId),
+  };
+  return { key: serviceKey(networkId, serviceId), item: { $case: "service", value } };
+};
+
+const vipOn = (service: Service, networkId: string) => service.vips.find((vip) => vip.networkId === networkId);
+
+const backends = (state: ReadTx, networkId: string, serviceId: string): Backend[] => {
+  const found: Backend[] = [];
+  for (const task of state.tasksOfService(serviceId)) {
+    if (!isRunning(task) || isLost(state.get("node", task.nodeId))) continue;
+    const attachment = attachmentTo(task, networkId);
+    if (attachment === undefined) continue;
+    const { ipv4, ipv6 } = attachment;
+    found.push({ taskId: task.id, slot: task.slot, ipv4: bare(ipv4), ipv6: bare(ipv6), taskName: task.name });
+  }
+  return found.sort((a, b) => a.slot - b.slot || (a.taskId < b.taskId ? -1 : 1));
+};

@@ -1,0 +1,53 @@
+// A service's tasks by slot. The state of a slot is read from its tasks alone, so every new leader sees the same.
+
+import type { Service, Task } from "#proto/gen/types.ts";
+import { RestartCondition, TaskState } from "#proto/gen/types.ts";
+import { same } from "./same-data.ts";
+import { isLive } from "./task-life.ts";
+
+export type Slot = {
+  readonly number: number;
+  readonly tasks: readonly Task[];
+  readonly live: readonly Task[];
+  /** Made from the service's spec as it is now. */
+  readonly current: readonly Task[];
+  /** Nothing runs here and by the restart policy nothing shall, until the service is updated. */
+  readonly spent: boolean;
+};
+
+export const slotsOf = (service: Service, tasks: readonly Task[]): Map<number, Slot> => {
+  const slots = new Map<number, Slot>();
+  for (const [number, members] of Map.groupBy(tasks, (task) => task.slot)) {
+    const live = members.filter(isLive);
+    const current = members.filter((task) => isCurrent(service, task));
+    slots.set(number, { number, tasks: members, live, current, spent: live.length === 0 && isSpent(members, current) });
+  }
+  return slots;
+};
+
+/**
+ * The version usually tells; after a rollback the version is new and the tasks that were never updated still have the
+ * very spec that is wanted again.
+ */
+export const isCurrent = (service: Service, task: Task): boolean =>
+  task.specVersion === service.specVersion || same(task.spec, service.spec?.task);
+
+/** It ended by itself and is not to be replaced: the desired state COMPLETE says so (set by the restart policy). */
+export const isFinal = (task: Task): boolean => task.desiredState === TaskState.TASK_COMPLETE;
+
+/** With the condition `none` one task is all that a slot gets, however it ended. */
+const isSpent = (tasks: readonly Task[], current: readonly Task[]): boolean =>
+  tasks.some(isFinal) ||
+  current.some(
+    (task) =>
+      task.spec?.restart?.condition === RestartCondition.RESTART_NONE &&
+      task.nodeId !== "" &&
+      task.desiredState !== TaskState.TASK_REMOVE,
+  );
+
+/** The slot counts as one of the service's replicas. */
+export const isOccupied = (slot: Slot): boolean => slot.live.length > 0 || slot.spent;
+
+/** It is occupied, but by nothing that was made from the spec as it is now. */
+export const isDirty = (slot: Slot): boolean =>
+  isOccupied(slot) && !slot.current.some(isLive) && !(slot.live.length === 0 && isSpent(slot.current, slot.current));

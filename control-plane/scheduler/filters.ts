@@ -1,0 +1,77 @@
+// The filter pipeline. Each filter can say why it turned nodes away; the first that does so is the one that counts.
+// Filters before `fits` look only at the node and the spec and run once for each group of tasks, `fits` and
+// `replicas` depend on what was placed already and run again at each placement.
+import type { Node, TaskSpec } from "#proto/gen/types.ts";
+import { NodeAvailability, NodeState } from "#proto/gen/types.ts";
+import type { Candidate } from "./candidate.ts";
+import { matchesConstraints } from "./constraint.ts";
+
+export type Filter = {
+  readonly name: string;
+  accepts(candidate: Candidate, spec: TaskSpec): boolean;
+  /** Why `count` nodes were turned away. */
+  explain(count: number, spec: TaskSpec): string;
+};
+
+const nodes = (count: number): string => (count === 1 ? "1 node" : `${count} nodes`);
+
+const ready: Filter = {
+  name: "ready",
+  accepts: ({ node }) =>
+    node.status?.state === NodeState.NODE_READY &&
+    (node.spec?.availability ?? NodeAvailability.ACTIVE) <= NodeAvailability.ACTIVE,
+  explain: (count) => `${nodes(count)} not available for new tasks`,
+};
+
+const image: Filter = {
+  name: "image",
+  accepts: ({ node }, spec) => hasImage(node, spec),
+  explain: (count, spec) =>
+    `image ${spec.container?.image ?? ""} is missing on ${nodes(count)}: load it there with tsctl image load`,
+};
+
+const constraint: Filter = {
+  name: "constraint",
+  accepts: ({ node }, spec) => matchesConstraints(node, spec.placement?.constraints ?? []),
+  explain: (count) => `scheduling constraints not satisfied on ${nodes(count)}`,
+};
+
+const platform: Filter = {
+  name: "platform",
+  accepts: ({ node }) => (node.description?.os ?? "") === "" || node.description?.os === "linux",
+  explain: (count) => `${nodes(count)} can't run Linux containers`,
+};
+
+const resources: Filter = {
+  name: "resources",
+  accepts: ({ freeCpus, freeMemory }, spec) =>
+    (spec.reservations?.nanoCpus ?? 0) <= Math.max(freeCpus, 0) &&
+    (spec.reservations?.memoryBytes ?? 0) <= Math.max(freeMemory, 0),
+  explain: (count) => `insufficient resources on ${nodes(count)}`,
+};
+
+const replicas: Filter = {
+  name: "max-replicas",
+  accepts: ({ serviceTasks }, spec) => {
+    const most = spec.placement?.maxReplicasPerNode ?? 0;
+    return most === 0 || serviceTasks < most;
+  },
+  explain: (count) => `max replicas per node limit reached on ${nodes(count)}`,
+};
+
+/** In the order in which they are asked. */
+export const fixedFilters: readonly Filter[] = [ready, image, constraint, platform];
+export const countingFilters: readonly Filter[] = [resources, replicas];
+
+/**
+ * Whether the node has the image: by the digest that was pinned when the service was made, else by name. The tag is
+ * "latest" when the user gave none.
+ */
+export const hasImage = (node: Node, spec: TaskSpec): boolean => {
+  const images = node.description?.images ?? [];
+  const digest = spec.container?.imageDigest ?? "";
+  if (digest !== "") return images.some((found) => found.digest === digest);
+  const name = spec.container?.image ?? "";
+  const tagged = /:[^/]*$/.test(name) ? name : `${name}:latest`;
+  return images.some((found) => found.names.includes(tagged) || found.names.includes(name) || found.digest === name);
+};

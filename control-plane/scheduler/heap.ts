@@ -1,0 +1,43 @@
+/** A binary heap; `before(a, b)` says whether a comes first. The first one may change its key in place: then `sink`. */
+export class Heap<T> {
+  readonly #items: T[];
+  readonly #before: (a: T, b: T) => boolean;
+
+  constructor(items: readonly T[], before: (a: T, b: T) => boolean) {
+    this.#items = [...items];
+    this.#before = before;
+    for (let i = (this.#items.length >> 1) - 1; i >= 0; i--) this.#down(i);
+  }
+
+  first(): T | undefined {
+    return this.#items[0];
+  }
+
+  /** The first one comes later now. */
+  sink(): void {
+    this.#down(0);
+  }
+
+  dropFirst(): void {
+    const last = this.#items.pop();
+    if (last === undefined || this.#items.length === 0) return;
+    this.#items[0] = last;
+    this.#down(0);
+  }
+
+  #down(from: number): void {
+    const items = this.#items;
+    const item = items[from];
+    if (item === undefined) return;
+    let at = from;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= items.length) break;
+      if (child + 1 < items.length && this.#before(items[child + 1] as T, items[child] as T)) child++;
+      if (!this.#before(items[child] as T, item)) break;
+      items[at] = items[child] as T;
+      at = child;
+    }
+    items[at] = item;
+  }
+}
