@@ -1,0 +1,7 @@
+import { digestHex } from "#net/model/digest.ts";
+
+/**
+ * A locally administered unicast MAC (02:…, IEEE 802 §8.2) that every node derives alike from the same id: the gateway of
+ * an overlay has it everywhere, so that a container keeps its neighbour entry wherever its packets leave.
+ */
+export const deriveMac = (id: string): string => `02:${digestHex(`mac ${id}`).slice(0, 10).match(/../g)!.join(":")}`;

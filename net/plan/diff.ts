@@ -1,0 +1,211 @@
+// Target against dump, per namespace. What is the target's and missing is added, what is ours and not in the target goes,
+// what is nobody's or someone else's is not looked at.
+//
+// Ours are: in the host's namespace, links with our alias or the shape of our names; in an overlay's namespace, all bridges,
+// veths and VXLANs; in a container's, links with our alias (the container may make its own). Addresses and entries on our
+// links are ours, except in containers, where a program with the right may add addresses. Routes by protocol number.
+
+import { isLinkLocal6, splitPrefix } from "#net/model/cidr.ts";
+import {
+  type FdbState,
+  freshNamespace,
+  type HostState,
+  type LinkState,
+  type NamespaceState,
+  type NeighbourState,
+  type RouteState,
+} from "#net/model/host-state.ts";
+import { isContainerNs, isOurHostName, isOverlayNs, MARK, peerNsOfMark } from "#net/model/ifname.ts";
+import type { LinkChange, NetOp } from "#net/plan/op.ts";
+import type { Target, TargetLink, TargetNamespace } from "#net/plan/target.ts";
+
+/** Ops, not yet in order. */
+export const diff = (target: Target, observed: HostState): NetOp[] => {
+  const ops: NetOp[] = [];
+  const leaving = new Set([...observed.namespaces.keys()].filter((ns) => ns !== "" && !target.has(ns)));
+  for (const ns of leaving) removeNamespace(ns, observed, ops);
+  for (const [ns, want] of target) {
+    const have = observed.namespaces.get(ns);
+    if (have === undefined) ops.push({ op: "netns-add", ns });
+    diffNamespace({ ns, want, have: have ?? freshNamespace(), target, observed, leaving, ops });
+  }
+  return ops;
+};
+
+/**
+ * Deleting a namespace deletes its links, but later (the kernel's cleanup runs in a work queue). An overlay that comes back
+ * at once would find its VNI and the name of its way out taken, so those two are deleted explicitly.
+ */
+const removeNamespace = (ns: string, observed: HostState, ops: NetOp[]): void => {
+  if (isOverlayNs(ns)) {
+    for (const link of observed.namespaces.get(ns)!.links.values())
+      if (link.kind === "vxlan") ops.push({ op: "link-del", ns, name: link.name });
+    for (const link of observed.namespaces.get("")?.links.values() ?? [])
+      if (peerNsOfMark(link.alias) === ns) ops.push({ op: "link-del", ns: "", name: link.name });
+  }
+  ops.push({ op: "netns-del", ns });
+};
+
+type Pass = {
+  readonly ns: string;
+  readonly want: TargetNamespace;
+  readonly have: NamespaceState;
+  readonly target: Target;
+  readonly observed: HostState;
+  readonly leaving: ReadonlySet<string>;
+  readonly ops: NetOp[];
+};
+
+const diffNamespace = (pass: Pass): void => {
+  const { ns, want, have, ops } = pass;
+  for (const [key, value] of want.sysctls)
+    if (have.sysctls.get(key) !== value) ops.push({ op: "sysctl-set", ns, key, value });
+  const gone = diffLinks(pass);
+  // What was on a link goes with it, so it is neither deleted nor taken as present.
+  const stays = (link: string): boolean => !gone.has(link);
+  diffAddresses(pass, stays);
+  diffRoutes(pass, stays);
+  diffEntries(pass, stays);
+  if (want.ruleset === undefined) {
+    if (have.nftDigest !== "") ops.push({ op: "nft-del", ns });
+  } else if (have.nftDigest !== want.ruleset.digest) {
+    ops.push({ op: "nft-set", ns, digest: want.ruleset.digest, ruleset: want.ruleset.text });
+  }
+};
+
+/** Names of the links that this plan deletes (also those it makes again, and inner ends that go with their outer ones). */
+const diffLinks = (pass: Pass): ReadonlySet<string> => {
+  const { ns, want, have, leaving, ops } = pass;
+  const gone = new Set<string>();
+  for (const link of have.links.values()) {
+    if (want.links.has(link.name) || !isOurs(ns, link)) continue;
+    gone.add(link.name);
+    const peerNs = peerNsOfMark(link.alias);
+    // Its other end is in a namespace that is being deleted, and this end goes with it.
+    const goesByItself = peerNs !== undefined && leaving.has(peerNs);
+    if (!goesByItself) ops.push({ op: "link-del", ns, name: link.name });
+  }
+  for (const link of want.links.values()) {
+    const existing = have.links.get(link.name);
+    const fate = fateOf(pass, link, existing);
+    if (fate === "keep") {
+      changeLink(pass, link, existing!);
+      continue;
+    }
+    if (existing !== undefined) {
+      gone.add(link.name);
+      if (fate === "replace") ops.push({ op: "link-del", ns, name: link.name });
+    }
+    if (link.kind !== "veth" || link.peer !== undefined) addLink(pass, link);
+    ops.push({
+      op: "link-set",
+      ns,
+      name: link.name,
+      change: { alias: link.alias, ...(link.isolated ? { isolated: true } : {}) },
+    });
+    ops.push({ op: "link-up", ns, name: link.name });
+  }
+  const lo = have.links.get("lo");
+  if (ns !== "" && lo !== undefined && !lo.up) ops.push({ op: "link-up", ns, name: "lo" });
+  return gone;
+};
+
+const isOurs = (ns: string, link: LinkState): boolean => {
+  if (link.kind !== "bridge" && link.kind !== "veth" && link.kind !== "vxlan") return false;
+  return isOverlayNs(ns) || link.alias.startsWith(MARK) || (ns === "" && isOurHostName(link.name));
+};
+
+/** "replace": delete and make again; "remade": its other end does that; "add" over a foreign link fails and is reported. */
+type Fate = "keep" | "add" | "replace" | "remade";
+
+const fateOf = (pass: Pass, want: TargetLink, have: LinkState | undefined): Fate => {
+  if (have === undefined) return "add";
+  if (!fits(want, have)) return isOurs(pass.ns, have) ? "replace" : "add";
+  if (want.kind !== "veth") return "keep";
+  // A pair lives and dies as one.
+  if (want.peer !== undefined)
+    return pass.observed.namespaces.get(want.peer.ns)?.links.has(want.peer.name) ? "keep" : "replace";
+  const outer = outerEnds(pass.target).get(`${pass.ns}/${want.name}`)!;
+  const existing = pass.observed.namespaces.get(outer.ns)?.links.get(outer.link.name);
+  if (existing === undefined) return isOurs(pass.ns, have) ? "replace" : "add";
+  return fits(outer.link, existing) ? "keep" : "remade";
+};
+
+type OuterEnd = { readonly ns: string; readonly link: TargetLink };
+const outerEndsOf = new WeakMap<Target, Map<string, OuterEnd>>();
+
+/** "ns/name" of each inner end → its outer end. Made once per target. */
+const outerEnds = (target: Target): ReadonlyMap<string, OuterEnd> => {
+  let ends = outerEndsOf.get(target);
+  if (ends === undefined) {
+    ends = new Map();
+    for (const [ns, { links }] of target)
+      for (const link of links.values()) if (link.peer) ends.set(`${link.peer.ns}/${link.peer.name}`, { ns, link });
+    outerEndsOf.set(target, ends);
+  }
+  return ends;
+};
+
+/** What can't be changed on a living link is as wanted. */
+const fits = (want: TargetLink, have: LinkState): boolean =>
+  want.kind === have.kind &&
+  want.vxlan?.vni === have.vxlan?.vni &&
+  want.vxlan?.port === have.vxlan?.port &&
+  want.vxlan?.local === have.vxlan?.local;
+
+const addLink = ({ ns, target, ops }: Pass, link: TargetLink): void => {
+  const { name, mac, mtuBytes, master } = link;
+  if (link.kind === "bridge") ops.push({ op: "link-add", ns, name, link: { kind: "bridge", mac, mtuBytes } });
+  else if (link.kind === "vxlan")
+    ops.push({ op: "link-add", ns, name, link: { kind: "vxlan", mac, mtuBytes, master, vxlan: link.vxlan! } });
+  else {
+    const inner = target.get(link.peer!.ns)!.links.get(link.peer!.name)!;
+    const peer = { ...link.peer!, mac: inner.mac };
+    ops.push({ op: "link-add", ns, name, link: { kind: "veth", mac, mtuBytes, master, peer } });
+  }
+};
+
+const changeLink = ({ ns, ops }: Pass, want: TargetLink, have: LinkState): void => {
+  const change: LinkChange = {
+    ...(want.mtuBytes !== have.mtuBytes && { mtuBytes: want.mtuBytes }),
+    ...(want.mac !== "" && want.mac !== have.mac && { mac: want.mac }),
+    ...(want.master !== have.master && { master: want.master }),
+    ...(want.isolated !== have.isolated && { isolated: want.isolated }),
+    ...(want.alias !== have.alias && { alias: want.alias }),
+  };
+  if (Object.keys(change).length > 0) ops.push({ op: "link-set", ns, name: want.name, change });
+  if (!have.up) ops.push({ op: "link-up", ns, name: want.name });
+};
+
+const diffAddresses = ({ ns, want, have, ops }: Pass, stays: (link: string) => boolean): void => {
+  for (const [key, { link, address }] of want.addresses)
+    if (!have.addresses.has(key) || !stays(link)) ops.push({ op: "addr-add", ns, link, address });
+  if (isContainerNs(ns)) return;
+  for (const [key, { link, address }] of have.addresses) {
+    const extra = !want.addresses.has(key) && want.links.has(link) && stays(link);
+    if (extra && !isLinkLocal6(splitPrefix(address).address)) ops.push({ op: "addr-del", ns, link, address });
+  }
+};
+
+const diffRoutes = ({ ns, want, have, ops }: Pass, stays: (link: string) => boolean): void => {
+  const same = (a: RouteState, b: RouteState | undefined): boolean =>
+    b !== undefined && a.via === b.via && a.link === b.link;
+  for (const route of want.routes.values())
+    if (!same(route, have.routes.get(route.destination)) || !stays(route.link))
+      ops.push({ op: "route-set", ns, ...route });
+  for (const route of have.routes.values())
+    if (!want.routes.has(route.destination) && stays(route.link)) ops.push({ op: "route-del", ns, ...route });
+};
+
+const diffEntries = ({ ns, want, have, ops }: Pass, stays: (link: string) => boolean): void => {
+  const sameNeighbour = (a: NeighbourState, b: NeighbourState | undefined): boolean => a.mac === b?.mac;
+  const sameFdb = (a: FdbState, b: FdbState | undefined): boolean => a.vtep === b?.vtep;
+  for (const [key, n] of want.neighbours)
+    if (!sameNeighbour(n, have.neighbours.get(key)) || !stays(n.link)) ops.push({ op: "neigh-set", ns, ...n });
+  for (const [key, n] of have.neighbours)
+    if (!want.neighbours.has(key) && want.links.has(n.link) && stays(n.link)) ops.push({ op: "neigh-del", ns, ...n });
+  for (const [key, f] of want.fdb)
+    if (!sameFdb(f, have.fdb.get(key)) || !stays(f.link)) ops.push({ op: "fdb-set", ns, ...f });
+  for (const [key, f] of have.fdb)
+    if (!want.fdb.has(key) && want.links.has(f.link) && stays(f.link)) ops.push({ op: "fdb-del", ns, ...f });
+};

@@ -1,0 +1,25 @@
+// A bridge in the host's namespace: gateway address on it, masquerade where packets leave over another link.
+
+import { splitPrefix } from "#net/model/cidr.ts";
+import { bridgeName, mark } from "#net/model/ifname.ts";
+import { deriveMac } from "#net/model/mac.ts";
+import type { PlanNetwork } from "#net/plan/drivers/driver.ts";
+import { wantVeth } from "#net/plan/drivers/veth.ts";
+import { wantForwarding } from "#net/plan/forwarding.ts";
+import { targetNamespace, wantAddress, wantLink } from "#net/plan/target.ts";
+
+const ETHERNET_MTU_BYTES = 1500;
+
+export const planBridge: PlanNetwork = ({ network, attachments }, target) => {
+  const host = targetNamespace(target, "");
+  const name = bridgeName(network.id, network.name);
+  const mtuBytes = network.mtuBytes || ETHERNET_MTU_BYTES;
+  const mac = deriveMac(network.id);
+  wantLink(host, { name, kind: "bridge", mac, mtuBytes, master: "", isolated: false, alias: mark(network.id) });
+  for (const { subnet, gateway } of network.subnets)
+    wantAddress(host, name, `${gateway}/${splitPrefix(subnet).length}`);
+  for (const local of attachments) wantVeth(target, local, { ns: "", bridge: name, mtuBytes, isolated: !network.icc });
+  const prefixes = network.subnets.map(({ subnet }) => subnet);
+  if (!network.internal) wantForwarding(host, prefixes);
+  return { link: name, prefixes, internal: network.internal };
+};

@@ -1,0 +1,23 @@
+import type {
+  Attachment,
+  HostNetwork,
+  LocalContainer,
+  NodeDataPath,
+  RemoteEndpoint,
+} from "#net/model/host-networks.ts";
+import type { Door } from "#net/plan/nat/masquerade.ts";
+import type { Target } from "#net/plan/target.ts";
+
+export type LocalAttachment = { readonly container: LocalContainer; readonly attachment: Attachment };
+
+/** One network with everything of it on this host. */
+export type NetworkOnHost = {
+  readonly network: HostNetwork;
+  readonly node: NodeDataPath;
+  readonly underlayMtuBytes: number;
+  readonly attachments: readonly LocalAttachment[];
+  readonly remotes: readonly RemoteEndpoint[];
+};
+
+/** Writes what the network needs into the target; returns the door it opens in the host's namespace, if any. */
+export type PlanNetwork = (on: NetworkOnHost, target: Target) => Door | undefined;

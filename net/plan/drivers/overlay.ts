@@ -1,0 +1,103 @@
+// An overlay on one node: a namespace of its own with a bridge, the VXLAN device and the outer ends of the containers'
+// veths. Nothing is flooded or learned: where a MAC lives and which MAC has an address comes from the node's view. The
+// gateway has the same address and MAC on every node, so that a container leaves through its own one.
+
+import { familyOf, splitPrefix } from "#net/model/cidr.ts";
+import { DEFAULT_ROUTE } from "#net/model/host-state.ts";
+import {
+  egressName,
+  mark,
+  OVERLAY_BRIDGE,
+  OVERLAY_UPLINK,
+  OVERLAY_VXLAN,
+  overlayNs,
+  peerMark,
+} from "#net/model/ifname.ts";
+import { deriveMac } from "#net/model/mac.ts";
+import type { NetworkOnHost, PlanNetwork } from "#net/plan/drivers/driver.ts";
+import { wantVeth } from "#net/plan/drivers/veth.ts";
+import { wantForwarding } from "#net/plan/forwarding.ts";
+import { type Door, overlayRuleset } from "#net/plan/nat/masquerade.ts";
+import { overlayMtu } from "#net/plan/overlay/mtu.ts";
+import { transitOf } from "#net/plan/overlay/transit.ts";
+import {
+  type Target,
+  type TargetNamespace,
+  targetNamespace,
+  wantAddress,
+  wantFdb,
+  wantLink,
+  wantNeighbour,
+  wantRoute,
+} from "#net/plan/target.ts";
+
+export const planOverlay: PlanNetwork = (on, target) => {
+  const { network, node } = on;
+  const nsName = overlayNs(network.vni);
+  const ns = targetNamespace(target, nsName);
+  const mtuBytes = overlayMtu(on.underlayMtuBytes, node.vtep, network.mtuBytes);
+  const alias = mark(network.id);
+  const mac = deriveMac(network.id);
+  // The bridge's IPv6 address is everywhere, so duplicate detection would find it.
+  ns.sysctls.set("net.ipv6.conf.all.accept_dad", "0").set("net.ipv6.conf.default.accept_dad", "0");
+  wantLink(ns, { name: OVERLAY_BRIDGE, kind: "bridge", mac, mtuBytes, master: "", isolated: false, alias });
+  wantLink(ns, {
+    name: OVERLAY_VXLAN,
+    kind: "vxlan",
+    mac: "",
+    mtuBytes,
+    master: OVERLAY_BRIDGE,
+    isolated: false,
+    alias,
+    vxlan: { vni: network.vni, port: node.dataPathPort, local: node.vtep },
+  });
+  for (const { subnet, gateway } of network.subnets)
+    wantAddress(ns, OVERLAY_BRIDGE, `${gateway}/${splitPrefix(subnet).length}`);
+  for (const local of on.attachments)
+    wantVeth(target, local, { ns: nsName, bridge: OVERLAY_BRIDGE, mtuBytes, isolated: false });
+  wantRemotes(ns, on);
+  return network.internal ? undefined : wantWayOut(target, ns, on, mtuBytes);
+};
+
+const wantRemotes = (ns: TargetNamespace, on: NetworkOnHost): void => {
+  for (const { mac, vtep, ipv4, ipv6 } of on.remotes) {
+    wantFdb(ns, { link: OVERLAY_VXLAN, mac, vtep });
+    for (const ip of [ipv4, ipv6]) if (ip !== "") wantNeighbour(ns, { link: OVERLAY_VXLAN, ip, mac });
+  }
+};
+
+const wantWayOut = (target: Target, ns: TargetNamespace, { network }: NetworkOnHost, mtuBytes: number): Door => {
+  const host = targetNamespace(target, "");
+  const nsName = overlayNs(network.vni);
+  const link = egressName(network.vni);
+  const transit = transitOf(network.vni);
+  wantLink(host, {
+    name: link,
+    kind: "veth",
+    mac: "",
+    mtuBytes,
+    master: "",
+    isolated: false,
+    alias: peerMark(nsName, OVERLAY_UPLINK),
+    peer: { ns: nsName, name: OVERLAY_UPLINK },
+  });
+  const up = { name: OVERLAY_UPLINK, kind: "veth", mac: "", mtuBytes, master: "", isolated: false } as const;
+  wantLink(ns, { ...up, alias: mark(network.id) });
+  const subnets = network.subnets.map(({ subnet }) => subnet);
+  const prefixes: string[] = [];
+  for (const family of new Set(subnets.map((subnet) => familyOf(splitPrefix(subnet).address)))) {
+    const [hostEnd, overlayEnd, prefix] =
+      family === 4
+        ? [transit.host4, transit.overlay4, transit.prefix4]
+        : [transit.host6, transit.overlay6, transit.prefix6];
+    const length = splitPrefix(prefix).length;
+    wantAddress(host, link, `${hostEnd}/${length}`);
+    wantAddress(ns, OVERLAY_UPLINK, `${overlayEnd}/${length}`);
+    wantRoute(ns, { destination: DEFAULT_ROUTE[family], via: hostEnd, link: OVERLAY_UPLINK });
+    prefixes.push(prefix);
+  }
+  wantForwarding(host, prefixes);
+  wantForwarding(ns, subnets);
+  ns.ruleset = overlayRuleset();
+  return { link, prefixes, internal: false };
+};

@@ -1,0 +1,46 @@
+// A ruleset is the whole content of our table `inet tswarm` in one namespace, replaced in one transaction; established
+// connections go on, because their translation is in conntrack. Every base chain ends with a rule that carries the digest of
+// the text, so a dump shows whether the table is still the one that was written: a flush takes the rules with it.
+
+import { digestHex } from "#net/model/digest.ts";
+import type { Ruleset } from "#net/plan/target.ts";
+
+export const TABLE = "inet tswarm";
+const MARKER = "tswarm ";
+
+export type Chain = {
+  readonly name: string;
+  /** "nat hook output priority -100"; absent: a chain that others jump to. All base chains have policy accept. */
+  readonly hook?: string;
+  readonly rules: readonly string[];
+};
+
+/** No chains: no table. */
+export const makeRuleset = (chains: readonly Chain[]): Ruleset | undefined => {
+  if (chains.length === 0) return undefined;
+  const digest = digestHex(JSON.stringify(chains));
+  const body = chains.map((chain) => renderChain(chain, digest)).join("");
+  // Adding an existing table is no error and makes the deletion valid in both cases; the three are one transaction.
+  return { digest, text: `add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${body}}\n` };
+};
+
+export const DELETE_TABLE = `add table ${TABLE}\ndelete table ${TABLE}\n`;
+
+const renderChain = ({ name, hook, rules }: Chain, digest: string): string => {
+  const lines =
+    hook === undefined ? rules : [`type ${hook}; policy accept;`, ...rules, `accept comment "${MARKER}${digest}"`];
+  return `  chain ${name} {\n${lines.map((line) => `    ${line}\n`).join("")}  }\n`;
+};
+
+/** The digest that a listing of the table shows; "damaged" when a base chain lacks its marker, "" for an empty listing. */
+export const digestOfListing = (listing: string): string => {
+  if (listing.trim() === "") return "";
+  const baseChains = listing.match(/^\s*type \w+ hook /gm)?.length ?? 0;
+  const markers = [...listing.matchAll(/comment "tswarm ([0-9a-f]{16})"/g)].map((m) => m[1]!);
+  const first = markers[0];
+  return first !== undefined && markers.length === baseChains && markers.every((m) => m === first) ? first : "damaged";
+};
+
+/** An anonymous set. */
+export const anyOf = (items: readonly string[]): string => `{ ${items.join(", ")} }`;
+export const quoted = (names: readonly string[]): string[] => names.map((name) => `"${name}"`);

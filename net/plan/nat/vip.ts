@@ -1,0 +1,59 @@
+// Virtual addresses, translated in the namespace of the container that connects: the backend sees the client's real
+// address and no hop is added. Only the first packet of a connection meets these rules. A backend in the same container
+// works too: the translated packet is routed again and goes over lo.
+// A virtual address without backends refuses at once instead of letting clients wait.
+
+import type { VirtualService } from "#net/model/host-networks.ts";
+import { anyOf, type Chain, makeRuleset } from "#net/plan/nat/ruleset.ts";
+import type { Ruleset } from "#net/plan/target.ts";
+
+type Vip = { readonly address: string; readonly backends: readonly string[] };
+const FAMILIES = [
+  { ip: "ip", unreachable: "icmp type host-unreachable" },
+  { ip: "ip6", unreachable: "icmpv6 type addr-unreachable" },
+] as const;
+
+/** Rules for a container that sees these services. Where networks overlap and an address appears twice, the first counts. */
+export const vipRuleset = (services: readonly VirtualService[]): Ruleset | undefined => {
+  const byFamily = [
+    vipsOf(services.map((s) => ({ address: s.ipv4, backends: s.backends.map((b) => b.ipv4) }))),
+    vipsOf(services.map((s) => ({ address: s.ipv6, backends: s.backends.map((b) => b.ipv6) }))),
+  ] as const;
+  if (byFamily.every((vips) => vips.length === 0)) return undefined;
+  const chains: Chain[] = [];
+  const dispatch: string[] = [];
+  const refuse: string[] = [];
+  FAMILIES.forEach(({ ip, unreachable }, i) => {
+    const vips = byFamily[i]!;
+    const served = vips.filter((vip) => vip.backends.length > 0);
+    for (const vip of served) chains.push({ name: chainName(vip), rules: [`dnat ${ip} to ${choice(vip.backends)}`] });
+    if (served.length > 0)
+      dispatch.push(`${ip} daddr vmap ${anyOf(served.map((vip) => `${vip.address} : goto ${chainName(vip)}`))}`);
+    if (vips.length > 0) {
+      const all = anyOf(vips.map((vip) => vip.address));
+      refuse.push(
+        `${ip} daddr ${all} meta l4proto tcp reject with tcp reset`,
+        `${ip} daddr ${all} reject with ${unreachable}`,
+      );
+    }
+  });
+  // Translation (-100) comes before the filter (0), so what still carries a virtual address there has no backend.
+  chains.push({ name: "output", hook: "nat hook output priority -100", rules: dispatch });
+  chains.push({ name: "unanswered", hook: "filter hook output priority 0", rules: refuse });
+  return makeRuleset(chains);
+};
+
+const vipsOf = (all: readonly Vip[]): readonly Vip[] => {
+  const seen = new Map<string, Vip>();
+  for (const { address, backends } of all)
+    if (address !== "" && !seen.has(address))
+      seen.set(address, { address, backends: backends.filter((b) => b !== "") });
+  return [...seen.values()];
+};
+
+const chainName = (vip: Vip): string => `vip_${vip.address.replaceAll(/[.:]/g, "_")}`;
+
+const choice = (backends: readonly string[]): string =>
+  backends.length === 1
+    ? backends[0]!
+    : `numgen random mod ${backends.length} map ${anyOf(backends.map((b, i) => `${i} : ${b}`))}`;

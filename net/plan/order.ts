@@ -1,0 +1,35 @@
+// The order of a plan: what is in the way goes first, from the edges inwards; then namespaces, rules, links, addresses,
+// and last what makes traffic flow. Within a rank the order of the planner stays. Rules are written before links come up,
+// so that no packet passes in between.
+
+import type { NetOp, OpName } from "#net/plan/op.ts";
+
+const RANK: { readonly [K in OpName]: number } = {
+  "route-del": 0,
+  "neigh-del": 1,
+  "fdb-del": 2,
+  "addr-del": 3,
+  "link-del": 4,
+  "nft-del": 5,
+  "netns-del": 6,
+  "netns-add": 7,
+  "sysctl-set": 8,
+  "nft-set": 9,
+  "link-add": 10, // bridges before their ports, see below
+  "link-set": 13,
+  "addr-add": 14,
+  "link-up": 15,
+  "route-set": 16,
+  "fdb-set": 17,
+  "neigh-set": 18,
+};
+
+const NEW_LINK_RANK = { bridge: 0, vxlan: 1, veth: 2 } as const;
+
+const rank = (op: NetOp): number => RANK[op.op] + (op.op === "link-add" ? NEW_LINK_RANK[op.link.kind] : 0);
+
+export const inOrder = (ops: readonly NetOp[]): readonly NetOp[] => {
+  const ranks: NetOp[][] = [];
+  for (const op of ops) (ranks[rank(op)] ??= []).push(op);
+  return ranks.flat();
+};

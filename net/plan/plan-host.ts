@@ -1,0 +1,88 @@
+// The planner of a host: what should be, what is, and the changes that make the second equal to the first. Pure; planning
+// again after all changes were made gives none, and so does planning after a crash anywhere in between and making the rest.
+
+import { TswarmError } from "#base/errors.ts";
+import { splitPrefix } from "#net/model/cidr.ts";
+import type { Driver, HostNetwork, HostNetworks, RemoteEndpoint } from "#net/model/host-networks.ts";
+import type { HostState } from "#net/model/host-state.ts";
+import { planContainer } from "#net/plan/container.ts";
+import { diff } from "#net/plan/diff.ts";
+import { planBridge } from "#net/plan/drivers/bridge.ts";
+import type { LocalAttachment, PlanNetwork } from "#net/plan/drivers/driver.ts";
+import { planHostNetwork } from "#net/plan/drivers/host.ts";
+import { planNone } from "#net/plan/drivers/none.ts";
+import { planOverlay } from "#net/plan/drivers/overlay.ts";
+import { type Door, hostRuleset } from "#net/plan/nat/masquerade.ts";
+import { vipRuleset } from "#net/plan/nat/vip.ts";
+import type { NetOp } from "#net/plan/op.ts";
+import { inOrder } from "#net/plan/order.ts";
+import { type Ruleset, type Target, targetNamespace } from "#net/plan/target.ts";
+
+const DRIVERS: { readonly [K in Driver]: PlanNetwork } = {
+  none: planNone,
+  host: planHostNetwork,
+  bridge: planBridge,
+  overlay: planOverlay,
+};
+
+/**
+ * Throws `unavailable` when an overlay is wanted and no link has the node's VTEP address: without it neither the VXLAN
+ * device nor its MTU can be right.
+ */
+export const planHost = (desired: HostNetworks, observed: HostState): readonly NetOp[] =>
+  inOrder(diff(targetOf(desired, observed), observed));
+
+const targetOf = (desired: HostNetworks, observed: HostState): Target => {
+  const target: Target = new Map();
+  const host = targetNamespace(target, "");
+  const networks = new Map(desired.networks.map((network) => [network.id, network]));
+  const attachments = attachmentsByNetwork(desired);
+  const remotes = Map.groupBy(desired.remotes, (remote: RemoteEndpoint) => remote.networkId);
+  const underlayMtuBytes = desired.networks.some((n) => n.driver === "overlay")
+    ? underlayMtu(desired.node.vtep, observed)
+    : 0;
+  const doors: Door[] = [];
+  for (const network of desired.networks) {
+    const on = {
+      network,
+      node: desired.node,
+      underlayMtuBytes,
+      attachments: attachments.get(network.id) ?? [],
+      remotes: remotes.get(network.id) ?? [],
+    };
+    const door = DRIVERS[network.driver](on, target);
+    if (door !== undefined) doors.push(door);
+  }
+  const rulesetFor = rulesetsByNetworks();
+  for (const container of desired.containers)
+    if (container.netns !== "") planContainer(container, networks, rulesetFor, target);
+  host.ruleset = hostRuleset(doors);
+  return target;
+};
+
+const attachmentsByNetwork = (desired: HostNetworks): ReadonlyMap<string, readonly LocalAttachment[]> => {
+  const all = desired.containers.flatMap((container) =>
+    container.attachments.map((attachment) => ({ container, attachment })),
+  );
+  return Map.groupBy(all, ({ attachment }) => attachment.networkId);
+};
+
+/** Containers on the same networks have the same rules: they are written once per combination. */
+const rulesetsByNetworks = (): ((on: readonly HostNetwork[]) => Ruleset | undefined) => {
+  const known = new Map<string, Ruleset | undefined>();
+  return (on) => {
+    const key = on.map((network) => network.id).join(" ");
+    if (!known.has(key)) known.set(key, vipRuleset(on.flatMap((network) => network.services)));
+    return known.get(key);
+  };
+};
+
+const underlayMtu = (vtep: string, observed: HostState): number => {
+  const host = observed.namespaces.get("");
+  for (const { link, address } of host?.addresses.values() ?? [])
+    if (splitPrefix(address).address === vtep) return host!.links.get(link)!.mtuBytes;
+  throw new TswarmError(
+    "unavailable",
+    `No link of this host has the address ${vtep} that the other nodes know. Configure it, or start the agent with the right one.`,
+  );
+};
