@@ -1,29 +1,29 @@
-const NOTHING: ReadonlyMap<string, undefined> = new Map<string, undefined>();
+const NOTHING: ReadonlyMap<string, never> = new Map<string, never>();
 
-/** The keys of a map with later changes over it (undefined: gone), as a set; nothing is copied. */
+/** The keys of a map with later holders over it (none: gone), as a set; nothing is copied. */
 export class AddressView implements ReadonlySet<string> {
   readonly #base: ReadonlyMap<string, unknown>;
-  readonly #over: ReadonlyMap<string, string | undefined>;
+  readonly #over: ReadonlyMap<string, readonly string[]>;
 
   constructor(
     base: ReadonlyMap<string, string> | undefined,
-    over: ReadonlyMap<string, string | undefined> | undefined = NOTHING,
+    over: ReadonlyMap<string, readonly string[]> | undefined = NOTHING,
   ) {
     this.#base = base ?? NOTHING;
     this.#over = over;
   }
 
   has(address: string): boolean {
-    if (this.#over.has(address)) return this.#over.get(address) !== undefined;
-    return this.#base.has(address);
+    const holders = this.#over.get(address);
+    return holders === undefined ? this.#base.has(address) : holders.length > 0;
   }
 
   /** Counted on demand: cost proportional to the changes, not to the base. */
   get size(): number {
     let size = this.#base.size;
-    for (const [address, holder] of this.#over) {
+    for (const [address, holders] of this.#over) {
       const before = this.#base.has(address);
-      if (holder === undefined) size -= before ? 1 : 0;
+      if (holders.length === 0) size -= before ? 1 : 0;
       else size += before ? 0 : 1;
     }
     return size;
@@ -31,7 +31,7 @@ export class AddressView implements ReadonlySet<string> {
 
   *values(): SetIterator<string> {
     for (const address of this.#base.keys()) if (!this.#over.has(address)) yield address;
-    for (const [address, holder] of this.#over) if (holder !== undefined) yield address;
+    for (const [address, holders] of this.#over) if (holders.length > 0) yield address;
   }
 
   keys(): SetIterator<string> {

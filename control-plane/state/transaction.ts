@@ -11,7 +11,8 @@ type Write = { readonly object: Tables[TableName] | undefined; readonly ifVersio
 
 export class Transaction extends TableReader implements Tx {
   readonly #writes = new Map<TableName, Map<string, Write>>();
-  readonly #claims = new Map<string, Map<string, string | undefined>>();
+  /** Holders of every key that was touched here, the last one counts; two of them would be refused when applied. */
+  readonly #claims = new Map<string, Map<string, string[]>>();
   /** Only objects that were written here, under the groups that they belong to now. */
   readonly #groups = new Map<string, Map<string, Tables[TableName]>>();
 
@@ -74,9 +75,12 @@ export class Transaction extends TableReader implements Tx {
   ): void {
     const old = before === undefined ? [] : claimsOf(table, before);
     const next = after === undefined ? [] : claimsOf(table, after);
-    for (const claim of old)
-      if (this.holder(claim.space, claim.key) === claim.holder) this.#claim(claim.space, claim.key, undefined);
-    for (const claim of next) this.#claim(claim.space, claim.key, claim.holder);
+    for (const claim of old) {
+      const holders = this.#holders(claim);
+      const at = holders.indexOf(claim.holder);
+      if (at >= 0) holders.splice(at, 1);
+    }
+    for (const claim of next) this.#holders(claim).push(claim.holder);
     if (before !== undefined) for (const group of groupsOf(table, before)) this.#groups.get(group)?.delete(id);
     if (after !== undefined)
       for (const group of groupsOf(table, after)) {
@@ -105,15 +109,18 @@ export class Transaction extends TableReader implements Tx {
     }
   }
 
-  #claim(space: string, key: string, holder: string | undefined): void {
-    const claims = this.#claims.get(space) ?? new Map<string, string | undefined>();
-    claims.set(key, holder);
+  #holders({ space, key }: Claim): string[] {
+    const claims = this.#claims.get(space) ?? new Map<string, string[]>();
     this.#claims.set(space, claims);
+    const base = super.holder(space, key);
+    const holders = claims.get(key) ?? (base === undefined ? [] : [base]);
+    claims.set(key, holders);
+    return holders;
   }
 
   protected override holder(space: string, key: string): string | undefined {
-    const claims = this.#claims.get(space);
-    return claims?.has(key) ? claims.get(key) : super.holder(space, key);
+    const holders = this.#claims.get(space)?.get(key);
+    return holders === undefined ? super.holder(space, key) : holders.at(-1);
   }
 
   protected override group<O extends Task | Service>(key: string): O[] {
