@@ -1,0 +1,51 @@
+# `make up` on a fresh machine (root): a cluster of three nodes with the example stack. `make help` lists the rest.
+SHELL := /bin/sh
+NODES ?= 3
+MANAGERS ?= 3
+NODE := node_modules/node/bin/node
+PACKAGES := crun conmon nftables libnftables1 iproute2 iputils-ping tcpdump dnsutils curl iperf3 busybox-static jq protobuf-compiler procps util-linux
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+
+.PHONY: help install build up down test check bench clean root
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "tswarm makes namespaces, links and mounts: run it as root (sudo make $(MAKECMDGOALS))"; exit 1; }
+
+install: node_modules/.installed ## installs what is missing (apt, npm)
+
+node_modules/.installed: package-lock.json
+	@missing=; for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'install ok' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  [ "$$(id -u)" = 0 ] || { echo "missing:$$missing. Install them: sudo apt-get install$$missing"; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+build: install dist/.built ## bundles tsctl
+
+dist/.built: $(shell find tsctl base proto control-plane/specs control-plane/stack -name '*.ts' ! -name '*.test.ts') scripts/build.ts
+	@$(NODE) scripts/build.ts && touch $@
+
+up: root build ## starts NODES (3) nodes, MANAGERS (3) of them managers, and deploys the example stack
+	@$(NODE) test-cluster/netns/main.ts up --nodes $(NODES) --managers $(MANAGERS)
+
+down: root ## ends the cluster and leaves nothing behind
+	@[ ! -x $(NODE) ] || $(NODE) test-cluster/netns/main.ts down
+
+check: build ## types, style, import arrows, generated code
+	@tsc
+	@biome check --error-on-warnings .
+	@$(NODE) scripts/check-arrows.ts
+	@$(NODE) scripts/proto.ts --check
+
+test: root check ## everything that can be tested on one machine
+	@$(NODE) node_modules/mocha/bin/mocha.js
+
+bench: root build ## measures, each as min, median, max
+	@for b in bench/*.ts; do echo "== $$b"; $(NODE) $$b || exit 1; done
+
+clean: down
+	rm -rf dist build node_modules

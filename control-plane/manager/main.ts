@@ -1,0 +1,161 @@
+// The manager process: replicated log, state, and the services on top of it, on one port with mutual TLS and on a Unix
+// socket for the agent of its own node.
+import { rmSync, writeSync } from "node:fs";
+import { type Client, Server, ServerCredentials } from "@grpc/grpc-js";
+import { refuse, TswarmError } from "#base/errors.ts";
+import { newId } from "#base/ids.ts";
+import { loadIdentity } from "#base/node/identity-files.ts";
+import { jsonLogger, realClock, systemRandom } from "#base/node/system.ts";
+import { createControlService } from "#control-plane/api/control-service.ts";
+import { startLeaderLoop } from "#control-plane/controllers/leader-loop.ts";
+import { createDispatcher } from "#control-plane/dispatcher/dispatcher.ts";
+import { createCaService } from "#control-plane/identity/ca-service.ts";
+import { bootstrapCluster } from "#control-plane/manager/bootstrap.ts";
+import { parseManagerConfig } from "#control-plane/manager/config.ts";
+import { followLeadership, type Leadership } from "#control-plane/manager/leadership.ts";
+import { managerMembership } from "#control-plane/manager/membership.ts";
+import { openManagerLog } from "#control-plane/manager/open-log.ts";
+import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
+import { createState } from "#control-plane/state/state.ts";
+import { CaDefinition } from "#proto/gen/ca.ts";
+import { ControlDefinition } from "#proto/gen/control.ts";
+import { DispatcherDefinition } from "#proto/gen/dispatcher.ts";
+import { openChannel } from "#proto/rpc/client.ts";
+import { clientCredentials, MANAGER_CHANNEL, serverCredentials } from "#proto/rpc/security.ts";
+import { addService, type RpcContext } from "#proto/rpc/server.ts";
+
+/** How long a call waits for an election to end before it is refused. */
+const LEADER_WAIT_MS = 5_000;
+
+const config = parseManagerConfig(process.argv.slice(2));
+const logger = jsonLogger((line) => void process.stdout.write(line), config.logLevel).with({ process: "manager" });
+
+/** The agent reads one line from descriptor 3: "ready", or why this process can't serve. */
+const tellAgent = (line: string): void => {
+  try {
+    writeSync(3, `${line}\n`);
+  } catch {
+    // Started by hand: nobody listens.
+  }
+};
+
+const main = async (): Promise<void> => {
+  const identity = loadIdentity(config.identityDir);
+  if (!identity)
+    throw new TswarmError("invalid", `no certificate in ${config.identityDir}: the node is not part of a cluster`);
+  const credentials = clientCredentials(identity);
+  const channels = new Map<string, Client>();
+  const dial = (address: string): Client => {
+    let channel = channels.get(address);
+    if (!channel) channels.set(address, (channel = openChannel(address, credentials, MANAGER_CHANNEL)));
+    return channel;
+  };
+
+  const replicated = createReplicatedState(createState(), realClock, systemRandom);
+  const server = new Server({ "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 64 << 20 });
+  const local = new Server();
+
+  const requireManager = (method: string, { peer }: RpcContext): void => {
+    if (peer?.role === "manager" && peer.clusterId === identity.clusterId) return;
+    throw refuse(
+      "forbidden",
+      "node",
+      peer
+        ? `${peer.nodeId} is a worker, and ${method} is for managers`
+        : `${method} needs a certificate of this cluster`,
+      "Run the command on a manager: see `tsctl node ls` there",
+    );
+  };
+
+  const opened = await openManagerLog({
+    config,
+    identity,
+    credentials,
+    server,
+    replicated,
+    clock: realClock,
+    random: systemRandom,
+    logger,
+  });
+  const { log } = opened;
+  replicated.attach(log);
+
+  let leadership: Leadership | undefined;
+  const dispatcher = createDispatcher({
+    replicated,
+    clock: realClock,
+    logger,
+    newId: () => newId(systemRandom),
+    managers: () => log.status().members.map((m) => ({ nodeId: m.nodeId, addr: m.addr, leader: m.leader })),
+    leaderAddr: () => leadership?.leaderAddr() ?? "",
+  });
+  leadership = followLeadership(
+    log,
+    [
+      { start: () => bootstrapCluster(config.dataDir, replicated), stop: () => {} },
+      startLeaderLoop({ replicated, clock: realClock, logger }),
+      dispatcher,
+      managerMembership(log, replicated.state, dispatcher, logger),
+    ],
+    logger,
+  );
+
+  const elsewhere = async (): Promise<Client | undefined> => {
+    await leadership.settled(LEADER_WAIT_MS);
+    if (leadership.leading()) return undefined;
+    const address = leadership.leaderAddr();
+    if (address === "" || address === config.advertise)
+      throw new TswarmError(
+        "unavailable",
+        "no manager leads: a majority of the managers can't be reached, or an election is under way. Try again, and see `tsctl cluster status`.",
+      );
+    return dial(address);
+  };
+
+  const control = createControlService({ replicated, log, broker: dispatcher.broker });
+  const managerAddrs = () => log.status().members.map((m) => m.addr);
+  addService(server, CaDefinition, createCaService(replicated, realClock, managerAddrs), { elsewhere });
+  addService(server, ControlDefinition, control, { elsewhere, guard: requireManager });
+  addService(server, DispatcherDefinition, dispatcher.handlers);
+  addService(local, ControlDefinition, control, { elsewhere });
+
+  const bind = (on: Server, address: string, security: ServerCredentials): Promise<void> =>
+    new Promise((resolve, reject) =>
+      on.bindAsync(address, security, (error) =>
+        error
+          ? reject(
+              new TswarmError(
+                "conflict",
+                `can't listen on ${address}: ${error.message}. Choose another with --listen-addr.`,
+              ),
+            )
+          : resolve(),
+      ),
+    );
+  rmSync(config.socket, { force: true });
+  await bind(server, config.listen, serverCredentials(identity));
+  await bind(local, `unix:${config.socket}`, ServerCredentials.createInsecure());
+  await opened.join();
+  tellAgent("ready");
+  logger.info("serving", { listen: config.listen, node: identity.nodeId, raftId: log.status().raftId });
+
+  const stop = async (): Promise<void> => {
+    leadership.stop();
+    await log.stop();
+    server.forceShutdown();
+    local.forceShutdown();
+    process.exit(0);
+  };
+  // The agent holds the other end: it closes when the agent wants this process to end, or has ended itself.
+  process.stdin.resume();
+  process.stdin.once("end", () => void stop());
+  process.once("SIGTERM", () => void stop());
+  process.once("SIGINT", () => void stop());
+};
+
+main().catch((error) => {
+  const { message } = TswarmError.from(error);
+  logger.error("manager can't serve", { error });
+  tellAgent(message);
+  process.exit(1);
+});

@@ -1,0 +1,99 @@
+// The state behind the replicated log: what is written goes through `write`, what is committed is applied here. The only
+// place where the two meet.
+
+import type { Clock } from "#base/clock.ts";
+import { refuse, TswarmError } from "#base/errors.ts";
+import { newId } from "#base/ids.ts";
+import type { Random } from "#base/random.ts";
+import type { Committed, ReplicatedLog, StateMachine } from "#control-plane/log/log.ts";
+import type { ApplyResult, State, Tx, WriteContext } from "#control-plane/state/types.ts";
+import { type Change, Command } from "#proto/gen/store.ts";
+
+/** Conflicts come from writers that ran at the same moment: few, and the second try sees what the first one met. */
+const MAX_TRIES = 8;
+
+export type Outcome = { readonly index: number; readonly result: ApplyResult };
+
+export type ReplicatedState = {
+  readonly state: State;
+  readonly machine: StateMachine;
+  /** The log is opened with `machine`, then handed in here. */
+  attach(log: ReplicatedLog): void;
+  readonly context: () => WriteContext;
+  /** One command; resolves when it is applied here, whatever it changed. Rejects as ReplicatedLog.propose does. */
+  propose(command: Command): Promise<Outcome>;
+  /**
+   * Runs `operation` on a transaction over the newest state and commits what it wrote; again when another writer was
+   * faster. The operation throws to refuse: then nothing is written. Resolves with its result and the log index.
+   */
+  write<T>(operation: (tx: Tx, context: WriteContext) => T): Promise<{ value: T; index: number }>;
+};
+
+export const createReplicatedState = (state: State, clock: Clock, random: Random): ReplicatedState => {
+  let log: ReplicatedLog | undefined;
+  // Results of commands that were proposed here, kept from their apply until their proposer wakes up.
+  const awaited = new Map<string, ApplyResult | undefined>();
+  const context = (): WriteContext => ({ now: clock.now(), newId: () => newId(random) });
+
+  const machine: StateMachine = {
+    apply(entries: readonly Extract<Committed, { kind: "entry" }>[]) {
+      for (const { index, data } of entries) {
+        const command = Command.decode(data);
+        const result = state.apply(index, command);
+        if (awaited.has(command.id)) awaited.set(command.id, result);
+      }
+    },
+    async restore(snapshot) {
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of snapshot.chunks) chunks.push(chunk);
+      state.restore(snapshot.index, chunks);
+    },
+    snapshot: () => state.snapshot(),
+  };
+
+  const propose = async (command: Command): Promise<Outcome> => {
+    if (!log) throw new TswarmError("unavailable", "the manager is starting: try again in a moment");
+    awaited.set(command.id, undefined);
+    try {
+      const index = await log.propose(Command.encode(command).finish());
+      // A snapshot may have overtaken the entry; then its effect is in the state and nobody can tell the details.
+      return { index, result: awaited.get(command.id) ?? { ok: true } };
+    } finally {
+      awaited.delete(command.id);
+    }
+  };
+
+  const commandOf = (changes: Change[], { now, newId: id }: WriteContext): Command => ({
+    id: id(),
+    time: now,
+    changes,
+  });
+
+  return {
+    state,
+    machine,
+    context,
+    propose,
+    attach(opened) {
+      log = opened;
+    },
+    async write(operation) {
+      for (let tries = 0; ; tries++) {
+        const tx = state.begin();
+        const ctx = context();
+        const value = operation(tx, ctx);
+        const changes = tx.changes();
+        if (changes.length === 0) return { value, index: state.index };
+        const { index, result } = await propose(commandOf(changes, ctx));
+        if (result.ok) return { value, index };
+        if (tries + 1 === MAX_TRIES)
+          throw refuse(
+            "conflict",
+            `${result.table} ${result.id}`,
+            result.reason,
+            "Others change it at the same time: try again",
+          );
+      }
+    },
+  };
+};

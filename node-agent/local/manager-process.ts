@@ -1,0 +1,86 @@
+// The manager as a child of the agent. It ends when the agent does: its standard input is a pipe from here, and it leaves
+// in good order when that closes, also after a kill -9 of the agent. A manager that dies is started again.
+import { type ChildProcess, spawn } from "node:child_process";
+import { openSync } from "node:fs";
+import { join } from "node:path";
+import type { Clock } from "#base/clock.ts";
+import { TswarmError } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+
+const ENTRY = join(import.meta.dirname, "../../control-plane/manager/main.ts");
+const RESTART_MIN_MS = 200;
+const RESTART_MAX_MS = 5_000;
+const STOP_TIMEOUT_MS = 10_000;
+
+export type ManagerProcess = {
+  readonly pid: () => number;
+  /** Resolves when it serves; rejects when it ends before. */
+  readonly ready: Promise<void>;
+  /** Hands leadership over and ends. */
+  stop(): Promise<void>;
+};
+
+export const startManagerProcess = (
+  args: readonly string[],
+  logPath: string,
+  clock: Clock,
+  logger: Logger,
+): ManagerProcess => {
+  let child: ChildProcess | undefined;
+  let stopping = false;
+  let backoff = RESTART_MIN_MS;
+  const { promise: ready, resolve, reject } = Promise.withResolvers<void>();
+  ready.catch(() => {});
+  let isReady = false;
+
+  const start = (): void => {
+    const log = openSync(logPath, "a");
+    const began = clock.monotonic();
+    const started = spawn(process.execPath, [ENTRY, ...args], { stdio: ["pipe", log, log, "pipe"] });
+    child = started;
+    // It writes one line to descriptor 3 when it serves, or why it can't.
+    let said = "";
+    started.stdio[3]?.on("data", (data: Buffer) => {
+      said += data.toString();
+      if (said.startsWith("ready")) {
+        isReady = true;
+        resolve();
+      }
+    });
+    started.once("exit", (code, signal) => {
+      if (stopping) return;
+      logger.error("manager ended", { code, signal, said });
+      if (!isReady) {
+        reject(
+          new TswarmError(
+            "unavailable",
+            said.trim() || `the manager ended with ${signal ?? code} before it served: see ${logPath}`,
+          ),
+        );
+        return;
+      }
+      if (clock.monotonic() - began > 10_000) backoff = RESTART_MIN_MS;
+      clock.after(backoff, () => stopping || start());
+      backoff = Math.min(backoff * 2, RESTART_MAX_MS);
+    });
+  };
+  start();
+
+  return {
+    ready,
+    pid: () => child?.pid ?? 0,
+    async stop() {
+      stopping = true;
+      const ending = child;
+      if (!ending || ending.exitCode !== null || ending.signalCode !== null) return;
+      await new Promise<void>((done) => {
+        const cancel = clock.after(STOP_TIMEOUT_MS, () => ending.kill("SIGKILL"));
+        ending.once("exit", () => {
+          cancel();
+          done();
+        });
+        ending.stdin?.end();
+      });
+    },
+  };
+};

@@ -1,0 +1,133 @@
+// Streams that a manager asked for: logs of this node's tasks, and exec in them. The agent opens the stream.
+import type { Client } from "@grpc/grpc-js";
+import { refuse, TswarmError } from "#base/errors.ts";
+import { createQueue, type Queue } from "#base/queue.ts";
+import { readLogs } from "#node-agent/logs/read-logs.ts";
+import type { TaskRunner } from "#node-agent/reconcile/task-runner.ts";
+import type { Runtime } from "#node-agent/runtime/runtime.ts";
+import type { LogLine } from "#proto/gen/control.ts";
+import {
+  type AgentExecRequest,
+  type AgentFrame,
+  type AgentLogsRequest,
+  type ClientFrame,
+  DispatcherDefinition,
+  type StreamRequest,
+} from "#proto/gen/dispatcher.ts";
+import { createClient } from "#proto/rpc/client.ts";
+import { toErrorDetail } from "#proto/rpc/status.ts";
+
+const LINES_PER_MESSAGE = 256;
+
+export type StreamContext = { readonly nodeId: string; readonly tasks: TaskRunner; readonly runtime: Runtime };
+
+/** Lines that are there together travel together. */
+const logsOf = async (
+  request: AgentLogsRequest,
+  context: StreamContext,
+  out: Queue<AgentFrame>,
+  signal: AbortSignal,
+): Promise<void> => {
+  let lines: LogLine[] = [];
+  const flush = () => {
+    if (lines.length > 0) out.push({ frame: { $case: "logs", value: { lines, warnings: [] } } });
+    lines = [];
+  };
+  const { follow, tail, since, stdout, stderr } = request;
+  await Promise.all(
+    request.taskIds.map(async (taskId) => {
+      const found = context.tasks.get(taskId);
+      if (!found) return;
+      for await (const line of readLogs(found.logPath, { follow, tail, since, stdout, stderr, signal })) {
+        if (
+          lines.push({
+            taskId,
+            nodeId: context.nodeId,
+            atUs: line.atUs,
+            stderr: line.stderr,
+            data: Buffer.from(line.data),
+          }) === 1
+        )
+          setImmediate(flush);
+        if (lines.length >= LINES_PER_MESSAGE) flush();
+      }
+    }),
+  );
+  flush();
+};
+
+const execIn = async (
+  { taskId, start }: AgentExecRequest,
+  { tasks, runtime }: StreamContext,
+  out: Queue<AgentFrame>,
+  input: AsyncIterable<ClientFrame>,
+): Promise<void> => {
+  const found = tasks.get(taskId);
+  if (!found || !start)
+    throw refuse("not_found", "task", `${taskId} is not on this node any more`, "See `tsctl service ps`");
+  const container = found.task.spec!.container!;
+  const handle = await runtime.exec(taskId, {
+    args: start.command,
+    env: Object.entries(start.env).map(([k, v]) => `${k}=${v}`),
+    ...(start.dir !== "" ? { cwd: start.dir } : container.dir !== "" ? { cwd: container.dir } : {}),
+    ...(start.user !== "" ? { user: start.user } : {}),
+    tty: start.tty,
+    ...(start.size ? { size: start.size } : {}),
+  });
+  out.push({ frame: { $case: "exec", value: { output: { $case: "started", value: true } } } });
+  const forward = async (stream: NodeJS.ReadableStream, $case: "stdout" | "stderr") => {
+    for await (const data of stream)
+      out.push({ frame: { $case: "exec", value: { output: { $case, value: Buffer.from(data as Buffer) } } } });
+  };
+  const outputs = Promise.all([forward(handle.stdout, "stdout"), forward(handle.stderr, "stderr")]);
+  void (async () => {
+    for await (const { frame } of input) {
+      if (frame?.$case !== "exec") continue;
+      const message = frame.value.input;
+      if (message?.$case === "stdin") handle.stdin.write(message.value);
+      else if (message?.$case === "stdinClosed") handle.stdin.end();
+      else if (message?.$case === "resize") handle.resize(message.value);
+      else if (message?.$case === "signal") handle.kill(message.value);
+    }
+  })()
+    .catch(() => {})
+    // The client has gone: nobody would ever end what it started.
+    .finally(() => handle.kill());
+  if (!start.stdin) handle.stdin.end();
+  const code = await handle.exit;
+  await outputs;
+  out.push({ frame: { $case: "exec", value: { output: { $case: "exitCode", value: code } } } });
+};
+
+export const serveStream = async (
+  { streamId, request }: StreamRequest,
+  channel: Client,
+  context: StreamContext,
+): Promise<void> => {
+  const out = createQueue<AgentFrame>();
+  const controller = new AbortController();
+  out.push({ frame: { $case: "streamId", value: streamId } });
+  const frames = createClient(DispatcherDefinition, channel).serve(out);
+  const input = createQueue<ClientFrame>();
+  const reading = (async () => {
+    for await (const frame of frames) input.push(frame);
+  })()
+    .catch(() => {})
+    .finally(() => {
+      input.end();
+      controller.abort();
+    });
+  try {
+    if (request?.$case === "logs") await logsOf(request.value, context, out, controller.signal);
+    else if (request?.$case === "exec") await execIn(request.value, context, out, input);
+    else
+      throw new TswarmError(
+        "unsupported",
+        "this node's version does not know the kind of stream that was asked for: update it",
+      );
+  } catch (error) {
+    out.push({ frame: { $case: "error", value: toErrorDetail(error) } });
+  }
+  out.end();
+  await reading;
+};

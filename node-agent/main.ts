@@ -1,0 +1,131 @@
+// The agent: one process on every node. It wires itself together here; what each part does stands in its own folder.
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { TswarmError } from "#base/errors.ts";
+import { jsonLogger, realClock, systemRandom } from "#base/node/system.ts";
+import { parseAgentConfig } from "#node-agent/config.ts";
+import { openImageStore } from "#node-agent/images/store.ts";
+import { describeNode, VERSION } from "#node-agent/local/description.ts";
+import { createLocalService } from "#node-agent/local/local-service.ts";
+import { createClusterNode } from "#node-agent/local/node.ts";
+import { serveStream } from "#node-agent/local/streams.ts";
+import { startTaskRunner } from "#node-agent/reconcile/task-runner.ts";
+import { openRuntime } from "#node-agent/runtime/crun-runtime.ts";
+import { applyAssignments, loadView, saveView, type View } from "#node-agent/session/view.ts";
+import { startWiring } from "#node-agent/wiring/wiring.ts";
+import { ControlDefinition } from "#proto/gen/control.ts";
+import { NodeLocalDefinition } from "#proto/gen/node.ts";
+import { addService } from "#proto/rpc/server.ts";
+
+/** The view is written this long after a change: a burst of assignments costs one write. */
+const SAVE_VIEW_MS = 200;
+
+const main = async (): Promise<void> => {
+  const config = parseAgentConfig(process.argv.slice(2));
+  if (process.getuid?.() !== 0)
+    throw new TswarmError("forbidden", "the agent makes namespaces and mounts: run it as root");
+  const logger = jsonLogger((line) => void process.stderr.write(line), config.logLevel).with({ process: "agent" });
+  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+  mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
+  const viewPath = join(config.dataDir, "view.bin");
+
+  const images = await openImageStore({ dir: join(config.dataDir, "images"), logger });
+  const wiring = await startWiring({ runDir: config.runDir, logger });
+  const runtime = await openRuntime({
+    stateDir: join(config.dataDir, "containers"),
+    cgroupParent: config.cgroupParent,
+    logger,
+  });
+  const tasks = await startTaskRunner({
+    tasksDir: join(config.dataDir, "tasks"),
+    runtime,
+    images,
+    wiring,
+    clock: realClock,
+    logger,
+    report: (update) => node.session()?.report(update),
+  });
+
+  let view: View = loadView(viewPath);
+  let cancelSave: (() => void) | undefined;
+  const setView = (next: View): void => {
+    view = next;
+    wiring.update(view);
+    tasks.assign(view.tasks);
+    cancelSave ??= realClock.after(SAVE_VIEW_MS, () => {
+      cancelSave = undefined;
+      saveView(viewPath, view);
+    });
+  };
+
+  const description = async () =>
+    describeNode(images, config.labels, config.hostname, wiring.capabilities, (ifname) => wiring.isOwn(ifname));
+  const node = createClusterNode({
+    config,
+    clock: realClock,
+    random: systemRandom,
+    logger,
+    session: {
+      description,
+      statuses: () => tasks.statuses(),
+      onAccepted: ({ dataPathPort }) => wiring.setDataPathPort(dataPathPort),
+      onAssignments: (message) => setView(applyAssignments(view, message)),
+      onStream: (request, channel) =>
+        void serveStream(request, channel, { nodeId: node.info().nodeId, tasks, runtime }).catch((error) =>
+          logger.warn("stream failed", { stream: request.streamId, error }),
+        ),
+    },
+    onMember: (_membership, address) => wiring.setAddress(address),
+    async removeTasks() {
+      await tasks.removeAll();
+      await wiring.removeAll();
+      cancelSave?.();
+      cancelSave = undefined;
+      rmSync(viewPath, { force: true });
+      view = loadView(viewPath);
+    },
+  });
+  images.onChange(() => node.session()?.describe());
+
+  const imageInUse = (digest: string): boolean =>
+    [...view.tasks.values()].some((t) => t.spec?.container?.imageDigest === digest);
+  const server = new Server({ "grpc.max_receive_message_length": 64 << 20 });
+  addService(
+    server,
+    NodeLocalDefinition,
+    createLocalService({ node, images, description, running: tasks.running, imageInUse, version: VERSION }),
+  );
+  addService(server, ControlDefinition, undefined, { elsewhere: () => node.control() });
+
+  await node.resume();
+  // What ran before this process goes on by the last view, also while no manager can be reached.
+  wiring.update(view);
+  tasks.assign(view.tasks);
+
+  rmSync(config.socket, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    const previous = process.umask(0o117);
+    server.bindAsync(`unix:${config.socket}`, ServerCredentials.createInsecure(), (error) => {
+      process.umask(previous);
+      error ? reject(error) : resolve();
+    });
+  });
+  logger.info("agent ready", { socket: config.socket, pid: process.pid });
+
+  const stop = async (): Promise<void> => {
+    server.forceShutdown();
+    await node.stop();
+    tasks.close();
+    await wiring.stop();
+    if (cancelSave) saveView(viewPath, view);
+    process.exit(0);
+  };
+  process.once("SIGTERM", () => void stop());
+  process.once("SIGINT", () => void stop());
+};
+
+main().catch((error) => {
+  process.stderr.write(`tswarm-agent: ${TswarmError.from(error).message}\n${(error as Error).stack ?? ""}\n`);
+  process.exit(1);
+});

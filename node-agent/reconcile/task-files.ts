@@ -1,0 +1,84 @@
+// What a task has on disk: <dir>/<task id>/task.bin (the task with its last status), its root filesystem, its files and
+// log. The record is written before the state is reported, so that a restarted agent never takes a state back.
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Task } from "#proto/gen/types.ts";
+
+export type TaskPaths = {
+  readonly dir: string;
+  readonly rootfs: string;
+  readonly log: string;
+  readonly hosts: string;
+  readonly hostname: string;
+  readonly resolvConf: string;
+};
+
+export const taskPaths = (tasksDir: string, id: string): TaskPaths => {
+  const dir = join(tasksDir, id);
+  return {
+    dir,
+    rootfs: join(dir, "rootfs"),
+    log: join(dir, "log"),
+    hosts: join(dir, "hosts"),
+    hostname: join(dir, "hostname"),
+    resolvConf: join(dir, "resolv.conf"),
+  };
+};
+
+export const saveTask = (tasksDir: string, task: Task): void => {
+  const { dir } = taskPaths(tasksDir, task.id);
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  writeFileSync(join(dir, "task.bin.new"), Task.encode(task).finish());
+  renameSync(join(dir, "task.bin.new"), join(dir, "task.bin"));
+};
+
+export const loadTasks = (tasksDir: string): Task[] => {
+  mkdirSync(tasksDir, { recursive: true, mode: 0o700 });
+  const tasks: Task[] = [];
+  for (const id of readdirSync(tasksDir)) {
+    try {
+      tasks.push(Task.decode(readFileSync(join(tasksDir, id, "task.bin"))));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      // A folder without a record is one whose first write was cut off: nothing was done for it yet.
+      rmSync(join(tasksDir, id), { recursive: true, force: true });
+    }
+  }
+  return tasks;
+};
+
+export const deleteTask = (tasksDir: string, id: string): void =>
+  rmSync(taskPaths(tasksDir, id).dir, { recursive: true, force: true });
+
+type Names = {
+  readonly hostname: string;
+  readonly attachments: Task["attachments"];
+  readonly extraHosts: readonly string[];
+};
+
+/** /etc/hosts as Docker writes it: loopback, then the container's own addresses, then what the user added. */
+export const hostsFile = ({ hostname, attachments, extraHosts }: Names): string => {
+  const lines = [
+    "127.0.0.1\tlocalhost",
+    "::1\tlocalhost ip6-localhost ip6-loopback",
+    "fe00::0\tip6-localnet",
+    "ff00::0\tip6-mcastprefix",
+    "ff02::1\tip6-allnodes",
+    "ff02::2\tip6-allrouters",
+  ];
+  for (const { ipv4, ipv6 } of attachments)
+    for (const address of [ipv4, ipv6]) if (address !== "") lines.push(`${address.split("/", 1)[0]}\t${hostname}`);
+  for (const entry of extraHosts) {
+    const at = entry.indexOf(":");
+    lines.push(`${entry.slice(at + 1)}\t${entry.slice(0, at)}`);
+  }
+  return `${lines.join("\n")}\n`;
+};
+
+export const resolvConfFile = (search: readonly string[], options: readonly string[]): string =>
+  [
+    "nameserver 127.0.0.11",
+    ...(search.length > 0 ? [`search ${search.join(" ")}`] : []),
+    `options ${["ndots:0", ...options].join(" ")}`,
+    "",
+  ].join("\n");

@@ -1,0 +1,329 @@
+// Runs the tasks of this node: one loop per task that takes one step at a time, records it, reports it, and sleeps until
+// something changes (its assignment, its container). Tasks do not wait for each other.
+import { mkdirSync, writeFileSync } from "node:fs";
+import type { Clock } from "#base/clock.ts";
+import { refuse, TswarmError } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import { mountRootfs, unmountRootfs } from "#node-agent/images/rootfs.ts";
+import type { ImageStore } from "#node-agent/images/store.ts";
+import { containerSpec } from "#node-agent/reconcile/container-spec.ts";
+import {
+  deleteTask,
+  hostsFile,
+  loadTasks,
+  resolvConfFile,
+  saveTask,
+  taskPaths,
+} from "#node-agent/reconcile/task-files.ts";
+import type { ExitStatus, Runtime } from "#node-agent/runtime/runtime.ts";
+import { isEnded, type Observed, type Step, step } from "#node-agent/task/step.ts";
+import type { Wiring } from "#node-agent/wiring/wiring.ts";
+import type { TaskStatusUpdate } from "#proto/gen/dispatcher.ts";
+import { type Task, TaskState, type TaskStatus } from "#proto/gen/types.ts";
+
+const DEFAULT_GRACE_MS = 10_000;
+/** Preparing is bound by CPU: more at once only make each slower and memory larger. */
+const PREPARING_AT_ONCE = 4;
+
+export type TaskRunner = {
+  /** The node's assigned tasks; what is not among them is stopped, given back and forgotten. */
+  assign(tasks: ReadonlyMap<string, Task>): void;
+  statuses(): TaskStatusUpdate[];
+  get(taskId: string): { readonly task: Task; readonly logPath: string } | undefined;
+  readonly running: () => number;
+  /** Stops every task and gives everything back. */
+  removeAll(): Promise<void>;
+  /** Containers go on; nothing is watched any more. */
+  close(): void;
+};
+
+type Entry = {
+  task: Task;
+  status: TaskStatus;
+  assigned: boolean;
+  container: Observed["container"];
+  exit: ExitStatus | undefined;
+  holdsResources: boolean;
+  wake: (() => void) | undefined;
+  changed: boolean;
+};
+
+export type TaskRunnerOptions = {
+  readonly tasksDir: string;
+  readonly runtime: Runtime;
+  readonly images: ImageStore;
+  readonly wiring: Wiring;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly report: (update: TaskStatusUpdate) => void;
+};
+
+const semaphore = (limit: number) => {
+  let free = limit;
+  const waiting: (() => void)[] = [];
+  return async <T>(work: () => Promise<T>): Promise<T> => {
+    if (free === 0) await new Promise<void>((resolve) => waiting.push(resolve));
+    else free--;
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else free++;
+    }
+  };
+};
+
+export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskRunner> => {
+  const { tasksDir, runtime, images, wiring, clock, logger, report } = options;
+  const entries = new Map<string, Entry>();
+  const limited = semaphore(PREPARING_AT_ONCE);
+  let closed = false;
+  let whenIdle: (() => void) | undefined;
+
+  const poke = (entry: Entry): void => {
+    entry.changed = true;
+    entry.wake?.();
+  };
+
+  const watchExit = (entry: Entry): void => {
+    runtime.wait(entry.task.id).then(
+      (exit) => {
+        entry.container = "exited";
+        entry.exit = exit;
+        poke(entry);
+      },
+      (error) => {
+        if (!closed && entry.container !== "none")
+          logger.error("wait for container failed", { task: entry.task.id, error });
+      },
+    );
+  };
+
+  const setStatus = (entry: Entry, state: TaskState, message: string, error = ""): void => {
+    entry.status = {
+      ...entry.status,
+      state,
+      message,
+      error,
+      at: clock.now(),
+      exitCode: entry.exit?.code ?? entry.status.exitCode,
+      containerId: entry.task.id,
+    };
+    saveTask(tasksDir, { ...entry.task, status: entry.status });
+    if (entry.assigned) report({ taskId: entry.task.id, status: entry.status });
+  };
+
+  const prepare = async (entry: Entry): Promise<void> => {
+    const { task } = entry;
+    const container = task.spec!.container!;
+    const image = images.resolve(container.imageDigest) ?? images.resolve(container.image);
+    if (!image)
+      throw refuse(
+        "not_found",
+        "image",
+        `${container.image} is not on this node`,
+        "Load it here: tsctl image load -i FILE",
+      );
+    const paths = taskPaths(tasksDir, task.id);
+    mkdirSync(paths.dir, { recursive: true, mode: 0o700 });
+    entry.holdsResources = true;
+    const hostname = container.hostname || task.id.slice(0, 12);
+    const { merged } = mountRootfs({ image, dir: paths.rootfs });
+    writeFileSync(paths.hosts, hostsFile({ hostname, attachments: task.attachments, extraHosts: container.hosts }));
+    writeFileSync(paths.hostname, `${hostname}\n`);
+    writeFileSync(paths.resolvConf, resolvConfFile(container.dnsSearch, container.dnsOptions));
+    const netns = await wiring.attach(task);
+    const spec = containerSpec({ task, image: image.config, rootfs: merged, netns, hostname, paths });
+    const { pid } = await limited(() => runtime.create(spec));
+    entry.container = "created";
+    entry.status = { ...entry.status, pid };
+  };
+
+  const release = async (entry: Entry): Promise<void> => {
+    const { id } = entry.task;
+    entry.container = "none";
+    await runtime.remove(id);
+    await wiring.detach(id);
+    unmountRootfs({ dir: taskPaths(tasksDir, id).rootfs });
+    entry.holdsResources = false;
+  };
+
+  const act = async (entry: Entry, { action }: Step): Promise<void> => {
+    const { id } = entry.task;
+    switch (action) {
+      case "none":
+        return;
+      case "prepare":
+        return prepare(entry);
+      case "start":
+        await limited(() => runtime.start(id));
+        entry.container = "running";
+        watchExit(entry);
+        return;
+      case "stop": {
+        const container = entry.task.spec!.container!;
+        const image = images.resolve(container.imageDigest) ?? images.resolve(container.image);
+        // Out of the service's backends before the signal: the control plane saw to that when it changed desired_state.
+        entry.exit = await runtime.stop(
+          id,
+          container.stopSignal || image?.config.stopSignal || "SIGTERM",
+          container.stopGraceMs || DEFAULT_GRACE_MS,
+        );
+        entry.container = "exited";
+        return;
+      }
+      case "release":
+        return release(entry);
+      case "forget":
+        deleteTask(tasksDir, id);
+        entries.delete(id);
+        if (entries.size === 0) whenIdle?.();
+        return;
+    }
+  };
+
+  const observe = (entry: Entry): Observed => ({
+    container: entry.container,
+    exitCode: entry.exit?.code ?? 0,
+    oomKilled: entry.exit?.oomKilled ?? false,
+    holdsResources: entry.holdsResources,
+    assigned: entry.assigned,
+  });
+
+  const RETRY_MS = 1_000;
+  const run = async (entry: Entry): Promise<void> => {
+    while (!closed) {
+      entry.changed = false;
+      const todo = step(entry.status.state, entry.task.desiredState, observe(entry));
+      if (todo === "nothing") {
+        if (!entry.changed)
+          await new Promise<void>((resolve) => {
+            entry.wake = resolve;
+          });
+        entry.wake = undefined;
+        continue;
+      }
+      try {
+        await act(entry, todo);
+        if (todo.action === "forget") return;
+        if (todo.next !== entry.status.state) setStatus(entry, todo.next, todo.message, todo.error);
+      } catch (thrown) {
+        const error = TswarmError.from(thrown);
+        logger.warn("task step failed", {
+          task: entry.task.id,
+          name: entry.task.name,
+          action: todo.action,
+          error: error.message,
+        });
+        if (todo.failed > entry.status.state) setStatus(entry, todo.failed, todo.message, error.message);
+        // What can't be given back now is tried again; a task in its last state has nowhere else to go.
+        else await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve));
+      }
+    }
+  };
+
+  const add = (task: Task, status: TaskStatus): Entry => {
+    const entry: Entry = {
+      task,
+      status,
+      assigned: true,
+      container: "none",
+      exit: undefined,
+      holdsResources: false,
+      wake: undefined,
+      changed: false,
+    };
+    entries.set(task.id, entry);
+    return entry;
+  };
+
+  // Adoption: what a former process of this agent left running goes on without noticing.
+  const containers = new Map((await runtime.list()).map((c) => [c.id, c]));
+  const adopted: Entry[] = [];
+  for (const task of loadTasks(tasksDir)) {
+    const entry = add(task, task.status!);
+    const found = containers.get(task.id);
+    containers.delete(task.id);
+    entry.holdsResources = true;
+    if (found) {
+      entry.container = found.state;
+      entry.exit = found.exit;
+      if (found.state === "running") watchExit(entry);
+    } else if (entry.status.state < TaskState.TASK_READY) {
+      // Cut off while it was prepared: what was made is made again.
+      unmountRootfs({ dir: taskPaths(tasksDir, task.id).rootfs });
+    }
+    if (found && !isEnded(entry.status.state)) wiring.adopt(task);
+    adopted.push(entry);
+  }
+  // A container was created, but the record of it was cut off before READY: it is made anew.
+  for (const entry of adopted)
+    if (entry.container === "created" && entry.status.state < TaskState.TASK_READY) {
+      await runtime.remove(entry.task.id);
+      entry.container = "none";
+    }
+  for (const id of containers.keys()) {
+    logger.warn("container without a task: removed", { id });
+    await runtime.remove(id);
+  }
+
+  const launch = (entry: Entry): void =>
+    void run(entry).catch((error) => logger.error("task loop failed", { task: entry.task.id, error }));
+
+  let started = false;
+  const assign = (tasks: ReadonlyMap<string, Task>): void => {
+    for (const entry of entries.values()) {
+      const task = tasks.get(entry.task.id);
+      entry.assigned = task !== undefined;
+      if (task) entry.task = task;
+      poke(entry);
+    }
+    if (!started) for (const entry of adopted) launch(entry);
+    started = true;
+    for (const [id, task] of tasks) {
+      if (entries.has(id)) continue;
+      // Ended elsewhere in time (the record was forgotten after its release): nothing is left to do.
+      if (isEnded(task.status?.state ?? 0)) continue;
+      launch(
+        add(
+          task,
+          task.status ?? {
+            state: TaskState.TASK_ASSIGNED,
+            at: 0,
+            message: "",
+            error: "",
+            exitCode: 0,
+            pid: 0,
+            containerId: "",
+          },
+        ),
+      );
+    }
+  };
+
+  return {
+    assign,
+    statuses: () =>
+      [...entries.values()]
+        .filter((e) => e.assigned && e.status.state > TaskState.TASK_ASSIGNED)
+        .map((e) => ({ taskId: e.task.id, status: e.status })),
+    get(taskId) {
+      const entry = entries.get(taskId);
+      return entry && { task: entry.task, logPath: taskPaths(tasksDir, taskId).log };
+    },
+    running: () => [...entries.values()].filter((e) => e.container === "running").length,
+    async removeAll() {
+      assign(new Map());
+      if (entries.size > 0)
+        await new Promise<void>((resolve) => {
+          whenIdle = resolve;
+        });
+    },
+    close() {
+      closed = true;
+      for (const entry of entries.values()) entry.wake?.();
+      runtime.close();
+    },
+  };
+};
