@@ -1,7 +1,6 @@
 // For tests: a state with the pure controllers run over it, agents that advance their tasks at random, a clock that is
 // moved by hand, and the rules that must hold after every single command.
 import { assert } from "#base/assert.ts";
-import { newId } from "#base/ids.ts";
 import { type Random, seededRandom } from "#base/random.ts";
 import { schedule } from "#control-plane/scheduler/schedule.ts";
 import { createState } from "#control-plane/state/state.ts";
@@ -96,6 +95,7 @@ export const createFakeCluster = (
   const state = createState();
   const random = seededRandom(seed);
   let address = 1;
+  let made = 0;
   const reported = new Map<string, TaskState>();
 
   state.watch((batch) => {
@@ -147,7 +147,7 @@ export const createFakeCluster = (
       get now() {
         return cluster.now;
       },
-      newId: () => newId(random),
+      newId: () => `id${made++}`,
     },
     fate: () => "run",
     commit: (write) => {
@@ -155,7 +155,7 @@ export const createFakeCluster = (
       write(tx);
       const changes = tx.changes();
       if (changes.length === 0) return;
-      const result = state.apply(state.index + 1, { id: newId(random), time: cluster.now, changes });
+      const result = state.apply(state.index + 1, { id: cluster.ctx.newId(), time: cluster.now, changes });
       assert(result.ok, `refused: ${JSON.stringify(result)}`);
     },
     control: (dirty = "all") => {
@@ -168,14 +168,15 @@ export const createFakeCluster = (
       return wakeAt === undefined ? {} : { wakeAt };
     },
     agentStep: () => {
-      const able = [...state.all("task")].filter((task) => {
-        if (task.nodeId === "" || hasEnded(task)) return false;
-        return !isLost(state.get("node", task.nodeId)) && next(task) !== undefined;
+      const able = [...state.all("task")].flatMap((task) => {
+        if (task.nodeId === "" || hasEnded(task) || isLost(state.get("node", task.nodeId))) return [];
+        const after = next(task);
+        return after === undefined ? [] : [{ task, after }];
       });
-      const task = able[random.int(Math.max(able.length, 1))];
-      if (task === undefined) return false;
-      const state_ = next(task) as TaskState;
-      cluster.commit((tx) => tx.put("task", { ...task, status: { ...EMPTY, at: cluster.now, state: state_ } }));
+      const chosen = able[random.int(Math.max(able.length, 1))];
+      if (chosen === undefined) return false;
+      const { task, after } = chosen;
+      cluster.commit((tx) => tx.put("task", { ...task, status: { ...EMPTY, at: cluster.now, state: after } }));
       return true;
     },
     settle: (forMs = 0) => {

@@ -77,8 +77,8 @@ const moveSlots = (
   const down = (slot: Slot): boolean => !slot.live.some(isRunning);
   const order = [...dirty].sort((a, b) => Number(down(b)) - Number(down(a)) || a.number - b.number);
   for (const slot of order.slice(0, free)) {
-    const keepOld = config.order === UpdateOrder.START_FIRST && !down(slot);
-    const replaced = slot.tasks.filter((task) => isFinal(task) || (isLive(task) && !keepOld));
+    const kept = config.order === UpdateOrder.START_FIRST ? slot.live.find(isRunning) : undefined;
+    const replaced = slot.tasks.filter((task) => isFinal(task) || (isLive(task) && task !== kept));
     for (const task of replaced) endTask(tx, task, TaskState.TASK_SHUTDOWN);
     createTask(tx, ctx, service, slot.number);
   }
