@@ -9,7 +9,7 @@ import { schedule } from "#control-plane/scheduler/schedule.ts";
 import type { ApplyResult, State, StateBatch, Tx, WriteContext } from "#control-plane/state/types.ts";
 import type { Command } from "#proto/gen/store.ts";
 import { type Task, TaskState } from "#proto/gen/types.ts";
-import { splitChanges } from "./split-changes.ts";
+import { MOST_CHANGES, splitChanges } from "./split-changes.ts";
 
 export type LeaderLoopOptions = {
   readonly replicated: {
@@ -29,6 +29,12 @@ export type LeaderLoop = { start(): void; stop(): void };
 /** A failed proposal is repeated after this time, from the state as it is then. */
 const RETRY_MS = 500;
 
+/**
+ * Agents write statuses all the time, and one changed task refuses a whole command. After conflicts the commands become
+ * smaller, down to one change, so that most get through. Each change stands for itself: the next pass repairs the rest.
+ */
+const mostChanges = (conflicts: number): number => Math.max(1, MOST_CHANGES >> (4 * Math.min(conflicts, 4)));
+
 export const createLeaderLoop = ({ replicated, clock, logger, allocate }: LeaderLoopOptions): LeaderLoop => {
   const { state } = replicated;
   const services = new Set<string>();
@@ -39,6 +45,8 @@ export const createLeaderLoop = ({ replicated, clock, logger, allocate }: Leader
   const wakes = new Map<string, number>();
   let everything = true;
   let allocatorWake = Number.POSITIVE_INFINITY;
+  /** In a row. */
+  let conflicts = 0;
   let generation = 0;
   let unwatch: (() => void) | undefined;
   let cancelPass: (() => void) | undefined;
@@ -75,6 +83,7 @@ export const createLeaderLoop = ({ replicated, clock, logger, allocate }: Leader
     inFlight = true;
     try {
       const commands = decide();
+      let conflict = false;
       for (const command of commands) {
         const { result } = await replicated.propose(command);
         if (mine !== generation) return;
@@ -84,9 +93,10 @@ export const createLeaderLoop = ({ replicated, clock, logger, allocate }: Leader
           id: result.id,
           reason: result.reason,
         });
-        everything = true;
-        break;
+        conflict = true;
       }
+      conflicts = conflict ? conflicts + 1 : 0;
+      if (conflict) everything = true;
       inFlight = false;
       if (everything || services.size > 0 || nodes.size > 0) soon();
       else setTimer();
@@ -120,7 +130,11 @@ export const createLeaderLoop = ({ replicated, clock, logger, allocate }: Leader
     const waiting = [...unplaced, ...result.created];
     allocatorWake = allocate(tx, ctx, { tasks: waiting }).wakeAt ?? Number.POSITIVE_INFINITY;
     schedule(tx, ctx, { tasks: waiting });
-    return splitChanges(tx.changes()).map((changes) => ({ id: ctx.newId(), time: ctx.now, changes }));
+    return splitChanges(tx.changes(), mostChanges(conflicts)).map((changes) => ({
+      id: ctx.newId(),
+      time: ctx.now,
+      changes,
+    }));
   };
 
   const setTimer = (): void => {

@@ -1,0 +1,74 @@
+import { expect } from "chai";
+import { createHeartbeats } from "./heartbeats.ts";
+import { createManualClock } from "./manual-clock.ts";
+
+const setup = () => {
+  const clock = createManualClock();
+  const down: string[] = [];
+  const silences: number[] = [];
+  const heartbeats = createHeartbeats({
+    clock,
+    periodMs: () => 1000,
+    onSilent: (nodeId, silentMs) => {
+      down.push(nodeId);
+      silences.push(silentMs);
+    },
+  });
+  return { clock, down, silences, heartbeats };
+};
+
+describe("heartbeats", () => {
+  it("reports a node once after three silent periods, and again only after it came back", async () => {
+    const { clock, down, silences, heartbeats } = setup();
+    heartbeats.beat("n1");
+    heartbeats.beat("n2");
+    await clock.pass(2000);
+    heartbeats.beat("n2");
+    await clock.pass(999);
+    expect(down).to.deep.equal([]);
+    await clock.pass(1);
+    expect(down).to.deep.equal(["n1"]);
+    expect(silences).to.deep.equal([3000]);
+    await clock.pass(10_000);
+    expect(down).to.deep.equal(["n1", "n2"]);
+    heartbeats.beat("n1");
+    await clock.pass(3000);
+    expect(down).to.deep.equal(["n1", "n2", "n1"]);
+  });
+
+  it("never reports a node that beats in time", async () => {
+    const { clock, down, heartbeats } = setup();
+    for (let i = 0; i < 50; i++) {
+      heartbeats.beat("n1");
+      await clock.pass(2900);
+    }
+    expect(down).to.deep.equal([]);
+  });
+
+  it("gives nodes twice the time after a change of leader, until they show up", async () => {
+    const { clock, down, heartbeats } = setup();
+    heartbeats.beat("n1");
+    heartbeats.expect(["n1", "n2", "n3"]);
+    await clock.pass(2000);
+    heartbeats.beat("n3");
+    await clock.pass(1000);
+    expect(down).to.deep.equal(["n1"]);
+    await clock.pass(2000);
+    expect(down).to.deep.equal(["n1", "n3"]);
+    await clock.pass(1000);
+    expect(down).to.deep.equal(["n1", "n3", "n2"]);
+  });
+
+  it("is silent about forgotten nodes and after stop", async () => {
+    const { clock, down, heartbeats } = setup();
+    heartbeats.beat("n1");
+    heartbeats.beat("n2");
+    heartbeats.forget("n1");
+    await clock.pass(5000);
+    expect(down).to.deep.equal(["n2"]);
+    heartbeats.beat("n2");
+    heartbeats.stop();
+    await clock.pass(5000);
+    expect(down).to.deep.equal(["n2"]);
+  });
+});
