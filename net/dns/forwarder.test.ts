@@ -1,0 +1,188 @@
+import { createSocket, type Socket } from "node:dgram";
+import { createServer, type Server } from "node:net";
+import { expect } from "chai";
+import { type Answer, decode, encode, RECURSION_DESIRED } from "dns-packet";
+import type { Clock } from "#base/clock.ts";
+import { Forwarder } from "./forwarder.ts";
+import { parseQuery } from "./packet.ts";
+import { parseResolvConf } from "./resolv-conf.ts";
+import { framed } from "./upstream.ts";
+
+/** A clock that stands still until it is moved; timers fire when it passes them. */
+const manualClock = () => {
+  let now = 0;
+  const timers = new Set<{ at: number; callback: () => void }>();
+  const clock: Clock = {
+    now: () => now,
+    monotonic: () => now,
+    after: (ms, callback) => {
+      const timer = { at: now + ms, callback };
+      timers.add(timer);
+      return () => timers.delete(timer);
+    },
+  };
+  const advance = (ms: number) => {
+    now += ms;
+    for (const t of [...timers]) if (t.at <= now && timers.delete(t)) t.callback();
+  };
+  return { clock, advance, pending: () => timers.size };
+};
+
+const queryFor = (name: string, type: "A" | "TXT", id: number) => {
+  const bytes = encode({ type: "query", id, flags: RECURSION_DESIRED, questions: [{ type, name }] });
+  const parsed = parseQuery(bytes);
+  if (parsed.kind !== "query") throw new Error("not a query");
+  return { query: parsed.query, bytes };
+};
+
+describe("forwarding to the host's resolvers", () => {
+  let udp: Socket;
+  let tcp: Server;
+  let port: number;
+  let asked: string[];
+  /** What the upstream answers by UDP; undefined: it stays silent. */
+  let behaviour: (
+    name: string,
+  ) => { answers?: Answer[]; authorities?: Answer[]; rcode?: number; tc?: boolean } | undefined;
+
+  beforeEach(async () => {
+    asked = [];
+    behaviour = (name) => ({ answers: [{ type: "A", name, ttl: 60, data: "192.0.2.1" }] });
+    udp = createSocket("udp4");
+    udp.on("message", (m: Buffer, from) => {
+      const q = decode(m);
+      const name = q.questions![0]!.name;
+      asked.push(name);
+      const b = behaviour(name);
+      if (b === undefined) return;
+      const flags = (b.rcode ?? 0) | (b.tc ? 0x0200 : 0);
+      udp.send(
+        encode({
+          type: "response",
+          id: q.id!,
+          flags,
+          questions: q.questions!,
+          answers: b.answers ?? [],
+          authorities: b.authorities ?? [],
+        }),
+        from.port,
+        from.address,
+      );
+    });
+    await new Promise<void>((done) => udp.bind(0, "127.0.0.1", () => done()));
+    port = udp.address().port;
+    tcp = createServer((socket) => {
+      socket.on("data", (chunk) => {
+        const q = decode(chunk.subarray(2));
+        const answers: Answer[] = [{ type: "A", name: q.questions![0]!.name, ttl: 60, data: "192.0.2.99" }];
+        const whole = framed(encode({ type: "response", id: q.id!, questions: q.questions!, answers }));
+        // In two pieces, as a network may cut it.
+        socket.write(whole.subarray(0, 5));
+        setImmediate(() => socket.write(whole.subarray(5)));
+      });
+      socket.on("error", () => {});
+    });
+    await new Promise<void>((done) => tcp.listen(port, "127.0.0.1", () => done()));
+  });
+  afterEach(async () => {
+    await new Promise<void>((done) => udp.close(() => done()));
+    await new Promise((done) => tcp.close(done));
+  });
+
+  const make = (clock: Clock) => new Forwarder({ upstreams: [{ address: "127.0.0.1", port }], clock, timeoutMs: 1000 });
+
+  it("answers with the asker's id and spelling, caches by TTL and counts it down", async () => {
+    const { clock, advance } = manualClock();
+    const forwarder = make(clock);
+    const first = decode(await forwarder.ask(...pair("Example.org", 1)));
+    expect(first).to.deep.include({ id: 1 });
+    advance(20_000);
+    const second = decode(await forwarder.ask(...pair("eXample.ORG", 2)));
+    expect(second.id).to.equal(2);
+    expect(second.questions![0]!.name).to.equal("eXample.ORG");
+    expect(second.answers![0]).to.deep.include({ ttl: 40, data: "192.0.2.1" });
+    expect(asked).to.have.length(1);
+    advance(41_000);
+    await forwarder.ask(...pair("example.org", 3));
+    expect(asked).to.have.length(2);
+    forwarder.close();
+  });
+  const pair = (name: string, id: number) => {
+    const { query, bytes } = queryFor(name, "A", id);
+    return [query, bytes] as const;
+  };
+
+  it("caches name errors as long as the SOA says, and failures not at all", async () => {
+    const { clock, advance } = manualClock();
+    const forwarder = make(clock);
+    const soa: Answer = {
+      type: "SOA",
+      name: "org",
+      ttl: 900,
+      data: { mname: "a", rname: "b", serial: 1, refresh: 1, retry: 1, expire: 1, minimum: 30 },
+    };
+    behaviour = () => ({ rcode: 3, authorities: [soa] });
+    await forwarder.ask(...pair("no.org", 1));
+    advance(29_000);
+    expect(decode(await forwarder.ask(...pair("no.org", 2)))).to.have.property("rcode", "NXDOMAIN");
+    expect(asked).to.have.length(1);
+    advance(2_000);
+    await forwarder.ask(...pair("no.org", 3));
+    expect(asked).to.have.length(2);
+    behaviour = () => ({ rcode: 2 });
+    asked = [];
+    for (const id of [4, 5])
+      expect(decode(await forwarder.ask(...pair("broken.org", id)))).to.have.property("rcode", "SERVFAIL");
+    expect(asked).to.have.length(2);
+    forwarder.close();
+  });
+
+  it("goes to TCP when the answer was cut", async () => {
+    behaviour = () => ({ tc: true });
+    const forwarder = make(manualClock().clock);
+    expect(decode(await forwarder.ask(...pair("big.org", 1))).answers![0]).to.include({ data: "192.0.2.99" });
+    forwarder.close();
+  });
+
+  it("asks once for the same question, tries again after a silence, and gives up with SERVFAIL", async () => {
+    const { clock, advance, pending } = manualClock();
+    behaviour = () => undefined;
+    const forwarder = make(clock);
+    const answers = [forwarder.ask(...pair("slow.org", 1)), forwarder.ask(...pair("slow.org", 2))];
+    expect(forwarder.inFlight).to.equal(1);
+    for (let round = 1; round <= 2; round++) {
+      while (asked.length < round) await new Promise(setImmediate);
+      advance(1000);
+    }
+    const decoded = (await Promise.all(answers)).map((a) => decode(a) as unknown as { id: number; rcode: string });
+    expect(decoded.map((d) => [d.id, d.rcode])).to.deep.equal([
+      [1, "SERVFAIL"],
+      [2, "SERVFAIL"],
+    ]);
+    expect([asked.length, forwarder.inFlight, pending()]).to.deep.equal([2, 0, 0]);
+    forwarder.close();
+  });
+
+  it("keeps no more than 1024 questions in flight", async () => {
+    const { clock } = manualClock();
+    behaviour = () => undefined;
+    const forwarder = make(clock);
+    const waiting = Array.from({ length: 1024 }, (_, i) => forwarder.ask(...pair(`n${i}.org`, i)));
+    expect(decode(await forwarder.ask(...pair("one-more.org", 1)))).to.have.property("rcode", "SERVFAIL");
+    expect(forwarder.inFlight).to.equal(1024);
+    forwarder.close();
+    await Promise.all(waiting);
+    expect(forwarder.inFlight).to.equal(0);
+  });
+
+  it("reads resolv.conf", () => {
+    expect(
+      parseResolvConf(
+        "# x\nsearch a b\nnameserver 192.0.2.1\n nameserver fd00::1 \nnameserver nonsense\noptions edns0\n",
+      ),
+    ).to.deep.equal([
+      { address: "192.0.2.1", port: 53 },
+      { address: "fd00::1", port: 53 },
+    ]);
+  });
+});
