@@ -8,7 +8,7 @@ import {
   ControlDefinition,
   type ExecInput,
   type ExecOutput,
-  GetNodeRequest,
+  type GetNodeRequest,
   LogsRequest,
 } from "#proto/gen/control.ts";
 import { addService, type Handlers } from "#proto/rpc/server.ts";

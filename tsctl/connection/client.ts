@@ -18,6 +18,8 @@ export type Endpoint = {
 export type Connection = {
   client<D extends RpcDefinition>(definition: D): RpcClient<D>;
   close(): void;
+  /** Settles when the connection is gone, whoever ended it. */
+  readonly closed: Promise<void>;
 };
 
 const hostAndPort = (address: string): { host: string; port: number } => {
@@ -33,7 +35,7 @@ const openSocket = (endpoint: Endpoint): Socket => {
   if (endpoint.ca === undefined)
     throw new TswarmError(
       "invalid",
-      `${endpoint.host} needs certificates. Make a context with them: tsctl context create NAME --host ${endpoint.host} --ca FILE --cert FILE --key FILE`,
+      `${endpoint.host} needs certificates. Make a context with them: tsctl context create NAME --address ${endpoint.host} --ca FILE --cert FILE --key FILE`,
     );
   return connectTls({
     host,
@@ -64,6 +66,7 @@ export const connect = async (endpoint: Endpoint): Promise<Connection> => {
   const session = connectHttp2("http://localhost", { createConnection: () => socket });
   // The calls in flight report it.
   session.on("error", () => {});
+  const closed = new Promise<void>((resolve) => session.once("close", resolve));
 
   const client = <D extends RpcDefinition>(definition: D): RpcClient<D> => {
     const methods: Record<string, unknown> = {};
@@ -82,5 +85,5 @@ export const connect = async (endpoint: Endpoint): Promise<Connection> => {
     }
     return methods as RpcClient<D>;
   };
-  return { client, close: () => session.destroy() };
+  return { client, close: () => session.destroy(), closed };
 };

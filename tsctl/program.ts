@@ -1,0 +1,148 @@
+// All commands of tsctl, in the groups of its help.
+import { Command } from "commander";
+import type { Cli, Verb } from "#tsctl/cli.ts";
+import { clusterInit } from "#tsctl/cluster/init.ts";
+import { clusterJoin } from "#tsctl/cluster/join.ts";
+import { clusterJoinToken } from "#tsctl/cluster/join-token.ts";
+import { clusterLeave } from "#tsctl/cluster/leave.ts";
+import { clusterStatus } from "#tsctl/cluster/status.ts";
+import { contextCreate } from "#tsctl/context/create.ts";
+import { contextLs } from "#tsctl/context/ls.ts";
+import { contextShow } from "#tsctl/context/show.ts";
+import { contextUse } from "#tsctl/context/use.ts";
+import { exec } from "#tsctl/exec.ts";
+import { imageLoad } from "#tsctl/image/load.ts";
+import { imageLs } from "#tsctl/image/ls.ts";
+import { imageRm } from "#tsctl/image/rm.ts";
+import { imageTag } from "#tsctl/image/tag.ts";
+import { info } from "#tsctl/info.ts";
+import { networkCreate } from "#tsctl/network/create.ts";
+import { networkInspect } from "#tsctl/network/inspect.ts";
+import { networkLs } from "#tsctl/network/ls.ts";
+import { networkRm } from "#tsctl/network/rm.ts";
+import { nodeDemote } from "#tsctl/node/demote.ts";
+import { nodeInspect } from "#tsctl/node/inspect.ts";
+import { nodeLs } from "#tsctl/node/ls.ts";
+import { nodePromote } from "#tsctl/node/promote.ts";
+import { nodePs } from "#tsctl/node/ps.ts";
+import { nodeRm } from "#tsctl/node/rm.ts";
+import { nodeUpdate } from "#tsctl/node/update.ts";
+import { serviceCreate } from "#tsctl/service/create.ts";
+import { serviceInspect } from "#tsctl/service/inspect.ts";
+import { serviceLogs } from "#tsctl/service/logs.ts";
+import { serviceLs } from "#tsctl/service/ls.ts";
+import { servicePs } from "#tsctl/service/ps.ts";
+import { serviceRm } from "#tsctl/service/rm.ts";
+import { serviceRollback } from "#tsctl/service/rollback.ts";
+import { serviceScale } from "#tsctl/service/scale.ts";
+import { serviceUpdate } from "#tsctl/service/update.ts";
+import { serviceWait } from "#tsctl/service/wait.ts";
+import { stackConfig } from "#tsctl/stack/config.ts";
+import { stackDeploy } from "#tsctl/stack/deploy.ts";
+import { stackLs } from "#tsctl/stack/ls.ts";
+import { stackPs } from "#tsctl/stack/ps.ts";
+import { stackRm } from "#tsctl/stack/rm.ts";
+import { stackServices } from "#tsctl/stack/services.ts";
+import { VERSION, version } from "#tsctl/version.ts";
+
+type Noun = { readonly name: string; readonly text: string; readonly group: string; readonly verbs: readonly Verb[] };
+
+const NOUNS: readonly Noun[] = [
+  {
+    name: "service",
+    text: "Run images as services",
+    group: "Workloads:",
+    verbs: [
+      serviceCreate,
+      serviceLs,
+      servicePs,
+      serviceInspect,
+      serviceLogs,
+      serviceScale,
+      serviceUpdate,
+      serviceRollback,
+      serviceWait,
+      serviceRm,
+    ],
+  },
+  {
+    name: "stack",
+    text: "Networks and services from a stack file",
+    group: "Workloads:",
+    verbs: [stackDeploy, stackLs, stackPs, stackServices, stackRm, stackConfig],
+  },
+  {
+    name: "network",
+    text: "Networks that connect services",
+    group: "Networks and images:",
+    verbs: [networkCreate, networkLs, networkInspect, networkRm],
+  },
+  {
+    name: "image",
+    text: "Images on the node that answers",
+    group: "Networks and images:",
+    verbs: [imageLoad, imageLs, imageTag, imageRm],
+  },
+  {
+    name: "cluster",
+    text: "Make, join and leave a cluster",
+    group: "Cluster:",
+    verbs: [clusterInit, clusterJoin, clusterLeave, clusterJoinToken, clusterStatus],
+  },
+  {
+    name: "node",
+    text: "The hosts of the cluster",
+    group: "Cluster:",
+    verbs: [nodeLs, nodeInspect, nodePs, nodeUpdate, nodePromote, nodeDemote, nodeRm],
+  },
+  {
+    name: "context",
+    text: "Which cluster tsctl talks to",
+    group: "This command:",
+    verbs: [contextShow, contextLs, contextUse, contextCreate],
+  },
+];
+
+const EXAMPLES = `
+Examples:
+  tsctl node ls
+  tsctl network create --driver overlay --subnet 10.77.0.0/24 backend
+  tsctl service create --name web --network backend --replicas 6 localhost/web:1
+  tsctl service ps web
+  tsctl exec client.1 curl -s http://web/
+  tsctl service update --image localhost/web:2 web
+  tsctl stack deploy -c deploy/stacks/demo.yaml demo
+
+Lists take --format json, --format "{{.Name}}", -q, --filter and --no-trunc.
+tsctl COMMAND --help tells more. tsctl context shows which cluster this talks to.`;
+
+export const makeProgram = (cli: Cli): Command => {
+  const program = new Command("tsctl")
+    .description("Control a tswarm cluster: services on several hosts, and the networks between them.")
+    .option("-H, --host <address>", "unix:/path or host:port of the agent or manager to talk to")
+    .option("-c, --context <name>", "a saved context")
+    .version(VERSION, "-v, --version", "show the version")
+    .helpOption("-h, --help", "show help")
+    .helpCommand(false)
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => cli.out.write(text),
+      writeErr: (text) => cli.err.write(text),
+      outputError: (text, write) => write(`tsctl: ${text.replace(/^error: /, "")}`),
+    })
+    .showHelpAfterError("See --help.")
+    .addHelpText("after", EXAMPLES);
+
+  program.commandsGroup("Workloads:");
+  for (const { name, text, group, verbs } of NOUNS) {
+    const noun = program.command(name).description(text).helpGroup(group).helpCommand(false);
+    for (const verb of verbs) verb(noun, cli);
+  }
+  exec(program, cli);
+  serviceLogs(program, cli);
+  program.commandsGroup("This command:");
+  info(program, cli);
+  version(program, cli);
+  return program;
+};
