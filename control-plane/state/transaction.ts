@@ -7,6 +7,9 @@ import { TableReader } from "./read.ts";
 import { toStoreObject } from "./tables.ts";
 import type { TableName, Tables, Tx } from "./types.ts";
 
+/** Rests end before an address is given out and begin after it was released, also when a long list is cut into several commands. */
+const rank = ({ table, kind }: Change): number => (table !== "lease" ? 1 : kind === Change_Kind.DELETE ? 0 : 2);
+
 type Write = { readonly object: Tables[TableName] | undefined; readonly ifVersion: number };
 
 export class Transaction extends TableReader implements Tx {
@@ -63,7 +66,7 @@ export class Transaction extends TableReader implements Tx {
         // What was made and taken back within this transaction never existed.
         else if (ifVersion !== 0) changes.push({ kind: Change_Kind.DELETE, table, id, ifVersion, object: undefined });
       }
-    return changes;
+    return changes.sort((a, b) => rank(a) - rank(b));
   }
 
   #write<T extends TableName>(
