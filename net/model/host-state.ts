@@ -57,7 +57,6 @@ export const SYSCTLS = [
   "net.ipv4.ip_forward",
   "net.ipv6.conf.all.forwarding",
   "net.ipv6.conf.all.disable_ipv6",
-  "net.ipv6.conf.default.disable_ipv6",
   "net.ipv6.conf.all.accept_dad",
   "net.ipv6.conf.default.accept_dad",
 ] as const;

@@ -22,6 +22,12 @@ export const hostEndName = (containerNs: string, ifname: string): string =>
 /** The host's end of an overlay's way out. */
 export const egressName = (vni: number): string => `tse${vni}`;
 
+/** The outer end of the veth whose inner end is this link of one of our namespaces, if that is what it is. */
+export const outerEndName = (ns: string, name: string): string => {
+  if (isOverlayNs(ns)) return name === OVERLAY_UPLINK ? egressName(Number(ns.slice(2))) : "";
+  return hostEndName(ns, name);
+};
+
 export const isOurHostName = (name: string): boolean => /^ts(0|-[0-9a-z]{12}|v[0-9a-z]{12}|e\d{1,8})$/.test(name);
 
 export const containerNs = (taskId: string): string => `c-${taskId}`;
@@ -34,7 +40,5 @@ export const MARK = "tswarm:";
 export const mark = (what: string): string => `${MARK}${what}`;
 /** Alias of a veth's outer end: names the inner one, so that one dump shows which ends go with a namespace. */
 export const peerMark = (ns: string, name: string): string => mark(`${ns}/${name}`);
-export const peerNsOfMark = (alias: string): string | undefined => {
-  const slash = alias.indexOf("/");
-  return alias.startsWith(MARK) && slash > 0 ? alias.slice(MARK.length, slash) : undefined;
-};
+export const peerNsOfMark = (alias: string): string | undefined =>
+  alias.startsWith(MARK) && alias.includes("/") ? alias.slice(MARK.length, alias.indexOf("/")) : undefined;

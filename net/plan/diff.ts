@@ -15,7 +15,7 @@ import {
   type NeighbourState,
   type RouteState,
 } from "#net/model/host-state.ts";
-import { isContainerNs, isOurHostName, isOverlayNs, MARK, peerNsOfMark } from "#net/model/ifname.ts";
+import { isContainerNs, isOurHostName, isOverlayNs, MARK, outerEndName, peerNsOfMark } from "#net/model/ifname.ts";
 import type { LinkChange, NetOp } from "#net/plan/op.ts";
 import type { Target, TargetLink, TargetNamespace } from "#net/plan/target.ts";
 
@@ -81,8 +81,8 @@ const diffLinks = (pass: Pass): ReadonlySet<string> => {
     if (want.links.has(link.name) || !isOurs(ns, link)) continue;
     gone.add(link.name);
     const peerNs = peerNsOfMark(link.alias);
-    // Its other end is in a namespace that is being deleted, and this end goes with it.
-    const goesByItself = peerNs !== undefined && leaving.has(peerNs);
+    // An end goes with the other one: an outer with the inner's namespace, an inner with the outer that nobody wants either.
+    const goesByItself = peerNs === undefined ? hasOuterEnd(pass, link) : leaving.has(peerNs);
     if (!goesByItself) ops.push({ op: "link-del", ns, name: link.name });
   }
   for (const link of want.links.values()) {
@@ -110,6 +110,13 @@ const diffLinks = (pass: Pass): ReadonlySet<string> => {
   return gone;
 };
 
+const hasOuterEnd = ({ ns, observed }: Pass, link: LinkState): boolean => {
+  if (ns === "" || link.kind !== "veth") return false;
+  const outer = outerEndName(ns, link.name);
+  for (const [other, { links }] of observed.namespaces) if (!isContainerNs(other) && links.has(outer)) return true;
+  return false;
+};
+
 const isOurs = (ns: string, link: LinkState): boolean => {
   if (link.kind !== "bridge" && link.kind !== "veth" && link.kind !== "vxlan") return false;
   return isOverlayNs(ns) || link.alias.startsWith(MARK) || (ns === "" && isOurHostName(link.name));
@@ -127,6 +134,7 @@ const fateOf = (pass: Pass, want: TargetLink, have: LinkState | undefined): Fate
     return pass.observed.namespaces.get(want.peer.ns)?.links.has(want.peer.name) ? "keep" : "replace";
   const outer = outerEnds(pass.target).get(`${pass.ns}/${want.name}`)!;
   const existing = pass.observed.namespaces.get(outer.ns)?.links.get(outer.link.name);
+  if (existing === undefined && hasOuterEnd(pass, have)) return "remade";
   if (existing === undefined) return isOurs(pass.ns, have) ? "replace" : "add";
   return fits(outer.link, existing) ? "keep" : "remade";
 };

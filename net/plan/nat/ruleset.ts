@@ -32,13 +32,15 @@ const renderChain = ({ name, hook, rules }: Chain, digest: string): string => {
   return `  chain ${name} {\n${lines.map((line) => `    ${line}\n`).join("")}  }\n`;
 };
 
-/** The digest that a listing of the table shows; "damaged" when a base chain lacks its marker, "" for an empty listing. */
-export const digestOfListing = (listing: string): string => {
-  if (listing.trim() === "") return "";
-  const baseChains = listing.match(/^\s*type \w+ hook /gm)?.length ?? 0;
-  const markers = [...listing.matchAll(/comment "tswarm ([0-9a-f]{16})"/g)].map((m) => m[1]!);
-  const first = markers[0];
-  return first !== undefined && markers.length === baseChains && markers.every((m) => m === first) ? first : "damaged";
+/**
+ * The digest that a dump of the table shows, from the names of its base chains and the comments of its rules; "damaged"
+ * when a base chain lacks its marker.
+ */
+export const digestOfDump = (baseChains: readonly string[], comments: readonly string[]): string => {
+  const digests = comments.filter((c) => c.startsWith(MARKER)).map((c) => c.slice(MARKER.length));
+  const first = digests[0];
+  const whole = first !== undefined && digests.length === baseChains.length && digests.every((d) => d === first);
+  return whole ? first : "damaged";
 };
 
 /** An anonymous set. */

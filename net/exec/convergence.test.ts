@@ -1,0 +1,122 @@
+import { expect } from "chai";
+import fc from "fast-check";
+import { KernelModel } from "#net/exec/kernel-model.ts";
+import type { HostNetwork, HostNetworks } from "#net/model/host-networks.ts";
+import type { HostState } from "#net/model/host-state.ts";
+import { planHost } from "#net/plan/plan-host.ts";
+import { render } from "#net/plan/render.ts";
+import {
+  attach,
+  bridgeNetwork,
+  container,
+  emptyHost,
+  host,
+  macOf,
+  OTHER_VTEP,
+  overlayNetwork,
+} from "#net/plan/testdata.ts";
+
+// A dump knows nothing of pairs but what the links say: a new model of the same state is what a restarted agent has.
+const apply = (state: HostState, desired: HostNetworks, crashAfter = Number.POSITIVE_INFINITY): void => {
+  const kernel = new KernelModel(state);
+  const ops = planHost(desired, state);
+  for (const [i, op] of ops.entries()) {
+    if (i >= crashAfter) return;
+    kernel.apply(op);
+  }
+};
+
+const NETWORKS: readonly HostNetwork[] = [
+  overlayNetwork(1),
+  overlayNetwork(2, { internal: true }),
+  bridgeNetwork(1),
+  bridgeNetwork(2, { internal: true, icc: false }),
+];
+
+const arbitraryHost: fc.Arbitrary<HostNetworks> = fc
+  .record({
+    tasks: fc.uniqueArray(fc.integer({ min: 2, max: 9 }), { maxLength: 6 }),
+    membership: fc.array(fc.subarray([0, 1, 2, 3]), { minLength: 10, maxLength: 10 }),
+    remote: fc.subarray([20, 21, 22, 23]),
+    vtep: fc.constantFrom(OTHER_VTEP, "192.0.2.3"),
+    mtuBytes: fc.constantFrom(0, 1300),
+    backends: fc.subarray([2, 3, 20]),
+  })
+  .map(({ tasks, membership, remote, vtep, mtuBytes, backends }) => {
+    const services = [
+      { id: "s", ipv4: "10.1.0.100", ipv6: "", backends: backends.map((n) => ({ ipv4: `10.1.0.${n}`, ipv6: "" })) },
+    ];
+    const containers = tasks.map((n) =>
+      container(`t${n}`, ...membership[n]!.map((network, i) => attach(NETWORKS[network]!, n, `eth${i}`))),
+    );
+    const used = NETWORKS.filter((n) => containers.some((c) => c.attachments.some((a) => a.networkId === n.id)));
+    return host({
+      networks: used.map((n) => ({ ...n, mtuBytes, services: n.id === "overlay1" ? services : [] })),
+      containers,
+      remotes: used
+        .filter((n) => n.driver === "overlay")
+        .flatMap((n) =>
+          remote.map((r) => ({
+            networkId: n.id,
+            ipv4: attach(n, r).ipv4.split("/")[0]!,
+            ipv6: "",
+            mac: macOf(r),
+            vtep,
+          })),
+        ),
+    });
+  });
+
+const expectConverged = (state: HostState, desired: HostNetworks): void => {
+  expect(planHost(desired, state).map(render)).to.deep.equal([]);
+};
+
+describe("planning and applying", () => {
+  it("arrives at every desired state, from every other", () => {
+    fc.assert(
+      fc.property(fc.array(arbitraryHost, { minLength: 1, maxLength: 5 }), (walk) => {
+        const state = emptyHost();
+        for (const desired of walk) {
+          apply(state, desired);
+          expectConverged(state, desired);
+        }
+        apply(state, host({}));
+        expect([...state.namespaces.keys()]).to.deep.equal([""]);
+        expect([...state.namespaces.get("")!.links.keys()]).to.deep.equal(["lo", "uplink"]);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it("converges after a crash at any op", () => {
+    fc.assert(
+      fc.property(arbitraryHost, arbitraryHost, arbitraryHost, fc.nat(120), (before, during, after, crashAfter) => {
+        const state = emptyHost();
+        apply(state, before);
+        apply(state, during, crashAfter);
+        apply(state, after);
+        expectConverged(state, after);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("repairs what others removed, and leaves alone what others made", () => {
+    const network = overlayNetwork(1);
+    const desired = host({ networks: [network], containers: [container("t1", attach(network, 2))] });
+    const state = emptyHost();
+    apply(state, desired);
+    const foreign = { ...state.namespaces.get("")!.links.get("uplink")!, name: "docker0", kind: "bridge" };
+    state.namespaces.get("")!.links.set("docker0", foreign);
+    state.namespaces.get("c-t1")!.links.set("tun0", { ...foreign, name: "tun0", kind: "tun" });
+    const kernel = new KernelModel(state);
+    kernel.apply({ op: "link-del", ns: "o-4097", name: "br0" });
+    kernel.apply({ op: "link-del", ns: "c-t1", name: "eth0" });
+    state.namespaces.get("c-t1")!.nftDigest = "damaged";
+    apply(state, desired);
+    expectConverged(state, desired);
+    expect(state.namespaces.get("")!.links.has("docker0")).to.equal(true);
+    expect(state.namespaces.get("c-t1")!.links.has("tun0")).to.equal(true);
+    expect(state.namespaces.get("o-4097")!.links.get("vxlan0")!.master).to.equal("br0");
+  });
+});

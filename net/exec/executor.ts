@@ -1,0 +1,159 @@
+// Carries out ops on the real kernel. An op without an executor does not compile.
+
+import { TswarmError } from "#base/errors.ts";
+import type { Kernel } from "#net/exec/kernel.ts";
+import { createNetns, deleteNetns } from "#net/kernel/netns.ts";
+import { runNft } from "#net/kernel/nft.ts";
+import type { LinkAdd, NeighOp } from "#net/kernel/rtnl.ts";
+import { writeSysctl } from "#net/kernel/sysctl.ts";
+import { ROUTE_PROTOCOL } from "#net/model/host-state.ts";
+import { DELETE_TABLE } from "#net/plan/nat/ruleset.ts";
+import type { NetOp } from "#net/plan/op.ts";
+
+type Op<K extends NetOp["op"]> = Extract<NetOp, { op: K }>;
+export type Executors = { readonly [K in NetOp["op"]]: (op: Op<K>, kernel: Kernel) => void };
+
+/** No spanning tree: our bridges are never in a loop, and a port must pass traffic at once. */
+const BRIDGE = { kind: "bridge", mcastSnooping: false, forwardDelay: 0, stp: false } as const;
+
+const linkAdd = ({ ns, name, link }: Op<"link-add">, kernel: Kernel): void => {
+  const common = { name, mtu: link.mtuBytes, ...(link.mac !== "" && { address: link.mac }) };
+  switch (link.kind) {
+    case "bridge":
+      kernel.rtnl(ns).linkAdd({ ...common, spec: BRIDGE });
+      break;
+    case "veth": {
+      const { peer, master, mtuBytes } = link;
+      const netns = kernel.path(peer.ns);
+      const end = {
+        name: peer.name,
+        mtu: mtuBytes,
+        ...(peer.mac !== "" && { address: peer.mac }),
+        ...(netns !== null && { netns }),
+      };
+      kernel.rtnl(ns).linkAdd({ ...common, ...masterOf(master), spec: { kind: "veth", peer: end } });
+      break;
+    }
+    case "vxlan": {
+      const { vni, port, local } = link.vxlan;
+      const netns = kernel.path(ns);
+      // Asked for through the host's socket: the kernel opens the UDP socket in the namespace that asks.
+      kernel.rtnl("").linkAdd({
+        ...common,
+        ...masterOf(link.master),
+        ...(netns !== null && { netns }),
+        spec: { kind: "vxlan", id: vni, port, local, learning: false, proxy: true },
+      });
+    }
+  }
+};
+
+const masterOf = (master: string): Pick<LinkAdd, "master"> => (master === "" ? {} : { master });
+
+const EXECUTORS: Executors = {
+  "netns-add": ({ ns }, kernel) => createNetns(kernel.path(ns)!),
+  "netns-del": ({ ns }, kernel) => {
+    kernel.release(ns);
+    deleteNetns(kernel.path(ns)!);
+  },
+  "sysctl-set": ({ ns, key, value }, kernel) => writeSysctl(kernel.path(ns), key, value),
+  "link-add": linkAdd,
+  "link-del": ({ ns, name }, kernel) => kernel.rtnl(ns).linkDel(name),
+  "link-set": ({ ns, name, change }, kernel) => {
+    const { mtuBytes, mac, alias, master, isolated } = change;
+    kernel.rtnl(ns).linkSet(name, {
+      ...(mtuBytes !== undefined && { mtu: mtuBytes }),
+      ...(mac !== undefined && { address: mac }),
+      ...(alias !== undefined && { alias }),
+      ...(master !== undefined && { master: master === "" ? null : master }),
+      ...(isolated !== undefined && { port: { isolated } }),
+    });
+  },
+  "link-up": ({ ns, name }, kernel) => kernel.rtnl(ns).linkSet(name, { up: true }),
+  "addr-add": ({ ns, link, address }, kernel) => kernel.rtnl(ns).addrAdd({ link, cidr: address }),
+  "addr-del": ({ ns, link, address }, kernel) => kernel.rtnl(ns).addrDel({ link, cidr: address }),
+  "route-set": ({ ns, destination, via, link }, kernel) =>
+    kernel.rtnl(ns).routeReplace({ destination, gateway: via, link, protocol: ROUTE_PROTOCOL }),
+  "route-del": ({ ns, destination, via, link }, kernel) =>
+    kernel.rtnl(ns).routeDel({ destination, gateway: via, link, protocol: ROUTE_PROTOCOL }),
+  "neigh-set": one,
+  "neigh-del": one,
+  "fdb-set": one,
+  "fdb-del": one,
+  "nft-set": ({ ns, ruleset }, kernel) => runNft(kernel.path(ns), ruleset),
+  "nft-del": ({ ns }, kernel) => runNft(kernel.path(ns), DELETE_TABLE),
+};
+
+type EntryOp = Op<"neigh-set" | "neigh-del" | "fdb-set" | "fdb-del">;
+
+const isEntry = (op: NetOp): op is EntryOp =>
+  op.op === "neigh-set" || op.op === "neigh-del" || op.op === "fdb-set" || op.op === "fdb-del";
+
+const entryOf = (op: EntryOp): NeighOp => {
+  switch (op.op) {
+    case "neigh-set":
+      return { op: "neigh-replace", link: op.link, address: op.ip, mac: op.mac };
+    case "neigh-del":
+      return { op: "neigh-del", link: op.link, address: op.ip, mac: op.mac };
+    case "fdb-set":
+      return { op: "fdb-replace", link: op.link, mac: op.mac, destination: op.vtep };
+    case "fdb-del":
+      return { op: "fdb-del", link: op.link, mac: op.mac, destination: op.vtep };
+  }
+};
+
+function one(op: EntryOp, kernel: Kernel): void {
+  const [error] = kernel.rtnl(op.ns).neighBatch([entryOf(op)]);
+  if (error) throw error;
+}
+
+export type Outcome = (op: NetOp, error: TswarmError | null) => void;
+
+/** Carries out all ops, also after one failed: what does not depend on it still gets done. Each outcome is told in order. */
+export const execute = (ops: readonly NetOp[], kernel: Kernel, outcome: Outcome): void => {
+  for (let i = 0; i < ops.length; ) {
+    const run = entriesFrom(ops, i);
+    if (run.length > 1) {
+      const errors = batch(run, kernel);
+      for (const [j, op] of run.entries()) outcome(op, tolerated(op, errors[j]!));
+      i += run.length;
+      continue;
+    }
+    const op = ops[i]!;
+    outcome(op, tolerated(op, attempt(op, kernel)));
+    i++;
+  }
+};
+
+/** Consecutive forwarding and neighbour entries of one namespace go in one send. */
+const entriesFrom = (ops: readonly NetOp[], from: number): EntryOp[] => {
+  const run: EntryOp[] = [];
+  for (let i = from; i < ops.length; i++) {
+    const op = ops[i]!;
+    if (!isEntry(op) || op.ns !== ops[from]!.ns) break;
+    run.push(op);
+  }
+  return run;
+};
+
+const batch = (run: readonly EntryOp[], kernel: Kernel): (TswarmError | null)[] => {
+  try {
+    return kernel.rtnl(run[0]!.ns).neighBatch(run.map(entryOf));
+  } catch (error) {
+    const failed = TswarmError.from(error);
+    return run.map(() => failed);
+  }
+};
+
+const attempt = (op: NetOp, kernel: Kernel): TswarmError | null => {
+  try {
+    (EXECUTORS[op.op] as (op: NetOp, kernel: Kernel) => void)(op, kernel);
+    return null;
+  } catch (error) {
+    return TswarmError.from(error);
+  }
+};
+
+/** Deleting what has gone by itself (a veth whose other namespace went) is done. */
+const tolerated = (op: NetOp, error: TswarmError | null): TswarmError | null =>
+  error?.code === "not_found" && op.op.endsWith("-del") ? null : error;

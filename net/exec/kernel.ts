@@ -1,0 +1,70 @@
+// What executors and observation need of the real kernel: where the namespaces of this host are, and a netlink socket in
+// each of those that one run touches.
+
+import { readdirSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import { netnsExists } from "#net/kernel/netns.ts";
+import { Rtnl } from "#net/kernel/rtnl.ts";
+import { isContainerNs, isOverlayNs } from "#net/model/ifname.ts";
+
+export type KernelPlace = {
+  /** Namespaces are bind mounts in `<runDir>/netns`. */
+  readonly runDir: string;
+  /** The host's namespace; absent: the one this process runs in. */
+  readonly hostNetns?: string;
+};
+
+export const netnsPathOf = (runDir: string, name: string): string => join(runDir, "netns", name);
+
+export class Kernel {
+  readonly #place: KernelPlace;
+  readonly #sockets = new Map<string, Rtnl>();
+
+  constructor(place: KernelPlace) {
+    this.#place = place;
+  }
+
+  /** null: the thread's own. */
+  path(ns: string): string | null {
+    return ns === "" ? (this.#place.hostNetns ?? null) : netnsPathOf(this.#place.runDir, ns);
+  }
+
+  rtnl(ns: string): Rtnl {
+    let socket = this.#sockets.get(ns);
+    if (socket === undefined) {
+      socket = Rtnl.open(this.path(ns));
+      this.#sockets.set(ns, socket);
+    }
+    return socket;
+  }
+
+  /** An open socket keeps a namespace alive: close it before the namespace is deleted. */
+  release(ns: string): void {
+    this.#sockets.get(ns)?.close();
+    this.#sockets.delete(ns);
+  }
+
+  releaseAll(): void {
+    for (const ns of [...this.#sockets.keys()]) this.release(ns);
+  }
+
+  /** Our namespaces that exist, without the host's. */
+  namespaces(): string[] {
+    const dir = join(this.#place.runDir, "netns");
+    let names: string[];
+    try {
+      names = readdirSync(dir);
+    } catch {
+      return [];
+    }
+    return names.filter((name) => (isContainerNs(name) || isOverlayNs(name)) && netnsExists(join(dir, name)));
+  }
+
+  removeEmptyFolder(): void {
+    try {
+      rmdirSync(join(this.#place.runDir, "netns"));
+    } catch {
+      // Not there, or something of someone else is in it.
+    }
+  }
+}

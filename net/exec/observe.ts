@@ -1,0 +1,140 @@
+// Dumps of the host's namespace and ours → host state.
+
+import { existsSync, readFileSync } from "node:fs";
+import type { Kernel } from "#net/exec/kernel.ts";
+import { withNetns } from "#net/kernel/netns.ts";
+import { listTable } from "#net/kernel/nft.ts";
+import type { Rtnl } from "#net/kernel/rtnl.ts";
+import { isLinkLocal6, splitPrefix } from "#net/model/cidr.ts";
+import {
+  addressKey,
+  DEFAULT_ROUTE,
+  fdbKey,
+  type HostState,
+  type LinkState,
+  type NamespaceState,
+  neighbourKey,
+  ROUTE_PROTOCOL,
+  SYSCTLS,
+} from "#net/model/host-state.ts";
+import { digestOfDump } from "#net/plan/nat/ruleset.ts";
+
+const MAIN_TABLE = 254;
+
+/** Everything that a plan can depend on. Closes the sockets it opened. */
+export const observe = (kernel: Kernel): HostState => {
+  const namespaces = new Map<string, NamespaceState>();
+  for (const ns of ["", ...kernel.namespaces()]) {
+    namespaces.set(ns, observeNamespace(kernel, ns));
+    kernel.release(ns);
+  }
+  return { namespaces };
+};
+
+const observeNamespace = (kernel: Kernel, ns: string): NamespaceState => {
+  const rtnl = kernel.rtnl(ns);
+  const path = kernel.path(ns);
+  const { links, names } = observeLinks(rtnl);
+  const hasVxlan = [...links.values()].some((link) => link.kind === "vxlan");
+  return {
+    links,
+    addresses: observeAddresses(rtnl, names),
+    routes: observeRoutes(rtnl, names),
+    neighbours: hasVxlan ? observeNeighbours(rtnl, links, names) : new Map(),
+    fdb: hasVxlan ? observeFdb(rtnl, names) : new Map(),
+    sysctls: observeSysctls(path),
+    nftDigest: observeTable(path),
+  };
+};
+
+type Names = ReadonlyMap<number, string>;
+
+const observeLinks = (rtnl: Rtnl): { links: Map<string, LinkState>; names: Names } => {
+  const dump = rtnl.linkDump();
+  const names = new Map(dump.map((link) => [link.index, link.name]));
+  const links = new Map<string, LinkState>();
+  for (const link of dump) {
+    const { vxlan } = link;
+    links.set(link.name, {
+      name: link.name,
+      kind: link.name === "lo" ? "loopback" : link.kind,
+      mac: link.address ?? "",
+      mtuBytes: link.mtu,
+      up: link.up,
+      master: (link.masterIndex !== undefined && names.get(link.masterIndex)) || "",
+      isolated: link.port?.isolated ?? false,
+      alias: link.alias ?? "",
+      ...(vxlan && { vxlan: { vni: vxlan.id, port: vxlan.port, local: vxlan.local ?? "" } }),
+    });
+  }
+  return { links, names };
+};
+
+const observeAddresses = (rtnl: Rtnl, names: Names): NamespaceState["addresses"] => {
+  const found: NamespaceState["addresses"] = new Map();
+  for (const { linkIndex, cidr } of rtnl.addrDump()) {
+    const address = { link: names.get(linkIndex) ?? "", address: cidr };
+    if (!isLinkLocal6(splitPrefix(cidr).address)) found.set(addressKey(address), address);
+  }
+  return found;
+};
+
+const observeRoutes = (rtnl: Rtnl, names: Names): NamespaceState["routes"] => {
+  const found: NamespaceState["routes"] = new Map();
+  for (const route of rtnl.routeDump()) {
+    if (route.protocol !== ROUTE_PROTOCOL || route.table !== MAIN_TABLE) continue;
+    const family = route.family === "inet" ? 4 : 6;
+    const destination = route.destination === "default" ? DEFAULT_ROUTE[family] : route.destination;
+    const link = (route.linkIndex !== undefined && names.get(route.linkIndex)) || "";
+    found.set(destination, { destination, via: route.gateway ?? "", link });
+  }
+  return found;
+};
+
+const observeNeighbours = (rtnl: Rtnl, links: NamespaceState["links"], names: Names): NamespaceState["neighbours"] => {
+  const found: NamespaceState["neighbours"] = new Map();
+  for (const { linkIndex, address, mac, state } of rtnl.neighDump()) {
+    const link = names.get(linkIndex) ?? "";
+    if (state !== "permanent" || links.get(link)?.kind !== "vxlan") continue;
+    const neighbour = { link, ip: address, mac: mac ?? "" };
+    found.set(neighbourKey(neighbour), neighbour);
+  }
+  return found;
+};
+
+const observeFdb = (rtnl: Rtnl, names: Names): NamespaceState["fdb"] => {
+  const found: NamespaceState["fdb"] = new Map();
+  for (const { linkIndex, mac, destination, self } of rtnl.fdbDump()) {
+    if (!self || destination === undefined) continue;
+    const entry = { link: names.get(linkIndex) ?? "", mac, vtep: destination };
+    found.set(fdbKey(entry), entry);
+  }
+  return found;
+};
+
+const observeSysctls = (path: string | null): Map<string, string> =>
+  withNetns(path, () => {
+    const found = new Map<string, string>();
+    for (const key of SYSCTLS) {
+      const file = `/proc/sys/${key.replaceAll(".", "/")}`;
+      if (existsSync(file)) found.set(key, readFileSync(file, "utf8").trim());
+    }
+    return found;
+  });
+
+const observeTable = (path: string | null): string => {
+  const objects = listTable(path, "inet", "tswarm");
+  if (objects === undefined) return "";
+  const baseChains: string[] = [];
+  const comments: string[] = [];
+  for (const { chain, rule } of objects as readonly TableObject[]) {
+    if (chain?.hook !== undefined) baseChains.push(chain.name);
+    if (rule?.comment !== undefined) comments.push(rule.comment);
+  }
+  return digestOfDump(baseChains, comments);
+};
+
+type TableObject = {
+  readonly chain?: { readonly name: string; readonly hook?: string };
+  readonly rule?: { readonly comment?: string };
+};

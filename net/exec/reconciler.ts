@@ -1,0 +1,111 @@
+// Makes the host's kernel what it should be: plan, execute, and when something failed, look again and try the rest.
+// Between runs it remembers the state (every op that the kernel took is applied to the memory too), so that a run costs what
+// changes, not what is there. A dump is made at the start, after an error, and on `repair`. Synchronous: lives in a worker.
+
+import { TswarmError } from "#base/errors.ts";
+import { execute } from "#net/exec/executor.ts";
+import { Kernel, type KernelPlace } from "#net/exec/kernel.ts";
+import { KernelModel } from "#net/exec/kernel-model.ts";
+import { observe } from "#net/exec/observe.ts";
+import { emptyHostNetworks, type HostNetworks } from "#net/model/host-networks.ts";
+import type { NetOp } from "#net/plan/op.ts";
+import { planHost } from "#net/plan/plan-host.ts";
+import { render } from "#net/plan/render.ts";
+
+export type ApplyError = {
+  /** Whose namespace: "" is the host's. Containers in it, or on the overlay it belongs to, are not wired. */
+  readonly namespace: string;
+  /** The op, or "plan". */
+  readonly object: string;
+  readonly code: string;
+  readonly reason: string;
+};
+
+export type ApplyReport = {
+  /** Changes of the kernel. */
+  readonly ops: number;
+  readonly durationUs: number;
+  /** What could not be done, after the last attempt. */
+  readonly errors: readonly ApplyError[];
+  /** `repair` only: what differed from what had been applied before, as ops. */
+  readonly drift: readonly string[];
+};
+
+const ATTEMPTS = 3;
+/** The kernel deletes a namespace's links some milliseconds after the namespace: a name may be free soon. */
+const PAUSE_MS = 30;
+
+export class Reconciler {
+  readonly #kernel: Kernel;
+  #memory: KernelModel | undefined;
+
+  constructor(place: KernelPlace) {
+    this.#kernel = new Kernel(place);
+  }
+
+  apply(desired: HostNetworks): ApplyReport {
+    return this.#timed(() => this.#converge(desired));
+  }
+
+  /** As `apply`, from a fresh dump: finds and repairs what others changed. */
+  repair(desired: HostNetworks): ApplyReport {
+    this.#memory = undefined;
+    return this.#timed(() => {
+      const result = this.#converge(desired);
+      return { ...result, drift: result.first.map(render) };
+    });
+  }
+
+  /** Removes everything that is ours. */
+  teardown(): ApplyReport {
+    this.#memory = undefined;
+    const report = this.#timed(() => this.#converge(emptyHostNetworks({ vtep: "", dataPathPort: 0 })));
+    if (report.errors.length === 0) this.#kernel.removeEmptyFolder();
+    return report;
+  }
+
+  #converge(desired: HostNetworks): { ops: number; errors: ApplyError[]; first: readonly NetOp[] } {
+    let done = 0;
+    let errors: ApplyError[] = [];
+    let first: readonly NetOp[] = [];
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      if (attempt > 0) pause(PAUSE_MS);
+      this.#memory ??= new KernelModel(observe(this.#kernel));
+      let ops: readonly NetOp[];
+      try {
+        ops = planHost(desired, this.#memory.state);
+      } catch (error) {
+        const { code, message } = TswarmError.from(error);
+        return { ops: done, errors: [{ namespace: "", object: "plan", code, reason: message }], first };
+      }
+      if (attempt === 0) first = ops;
+      errors = this.#run(ops);
+      done += ops.length - errors.length;
+      if (errors.length === 0) break;
+      this.#memory = undefined;
+    }
+    return { ops: done, errors, first };
+  }
+
+  #run(ops: readonly NetOp[]): ApplyError[] {
+    const errors: ApplyError[] = [];
+    const memory = this.#memory!;
+    execute(ops, this.#kernel, (op, error) => {
+      if (error === null) memory.apply(op);
+      else errors.push({ namespace: op.ns, object: render(op), code: error.code, reason: error.message });
+    });
+    return errors;
+  }
+
+  #timed(run: () => Omit<ApplyReport, "durationUs" | "drift"> & { drift?: readonly string[] }): ApplyReport {
+    const start = process.hrtime.bigint();
+    try {
+      const { ops, errors, drift = [] } = run();
+      return { ops, errors, drift, durationUs: Number((process.hrtime.bigint() - start) / 1000n) };
+    } finally {
+      this.#kernel.releaseAll();
+    }
+  }
+}
+
+const pause = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);

@@ -1,0 +1,83 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { expect } from "chai";
+import type { HostNetworks } from "#net/model/host-networks.ts";
+import type { NetOp } from "#net/plan/op.ts";
+import { planHost } from "#net/plan/plan-host.ts";
+import { renderPlan } from "#net/plan/render.ts";
+import {
+  attach,
+  bridgeNetwork,
+  container,
+  emptyHost,
+  host,
+  macOf,
+  OTHER_VTEP,
+  overlayNetwork,
+} from "#net/plan/testdata.ts";
+
+const GOLDEN = new URL("./testdata/plans.txt", import.meta.url);
+
+const web = {
+  id: "web",
+  ipv4: "10.1.0.100",
+  ipv6: "fd00:1::64",
+  backends: [
+    { ipv4: "10.1.0.2", ipv6: "fd00:1::2" },
+    { ipv4: "10.1.0.9", ipv6: "" },
+  ],
+};
+const idle = { id: "idle", ipv4: "10.1.0.101", ipv6: "", backends: [] };
+const overlay = overlayNetwork(1, { services: [web, idle] });
+const internal = overlayNetwork(2, { internal: true, mtuBytes: 1400 });
+const bridge = bridgeNetwork(1);
+const quiet = bridgeNetwork(2, { internal: true, icc: false });
+
+const HOSTS: Readonly<Record<string, HostNetworks>> = {
+  none: host({ containers: [container("t1")] }),
+  host: host({ containers: [{ taskId: "t1", netns: "", attachments: [] }] }),
+  bridge: host({
+    networks: [bridge, quiet],
+    containers: [container("t1", attach(bridge, 2), attach(quiet, 2, "eth1"))],
+  }),
+  "default bridge": host({
+    networks: [{ ...bridge, name: "bridge" }],
+    containers: [container("t1", attach(bridge, 2))],
+  }),
+  overlay: host({
+    networks: [overlay],
+    containers: [container("t1", attach(overlay, 2))],
+    remotes: [{ networkId: overlay.id, ipv4: "10.1.0.9", ipv6: "fd00:1::9", mac: macOf(9), vtep: OTHER_VTEP }],
+  }),
+  "internal overlay": host({ networks: [internal], containers: [container("t1", attach(internal, 2))] }),
+};
+
+const written = (ops: readonly NetOp[]): string => {
+  const rulesets = ops.flatMap((op) => (op.op === "nft-set" ? [`${op.ns || "host"} ${op.digest}\n${op.ruleset}`] : []));
+  return renderPlan(ops) + rulesets.join("");
+};
+
+describe("planHost", () => {
+  it("gives the recorded plans (UPDATE_GOLDENS=1 records)", () => {
+    const got = Object.entries(HOSTS)
+      .map(([name, desired]) => `${name}\n----\n${written(planHost(desired, emptyHost()))}\n`)
+      .join("");
+    if (process.env.UPDATE_GOLDENS) writeFileSync(GOLDEN, got);
+    expect(got).to.equal(readFileSync(GOLDEN, "utf8"));
+  });
+
+  it("refuses an overlay when no link has the VTEP address", () => {
+    const desired = { ...HOSTS.overlay!, node: { vtep: "192.0.2.77", dataPathPort: 4789 } };
+    expect(() => planHost(desired, emptyHost())).to.throw(/192\.0\.2\.77/);
+  });
+
+  it("takes 70 bytes for a VTEP of IPv6, and the MTU of the link that carries it", () => {
+    const state = emptyHost();
+    state.namespaces
+      .get("")!
+      .links.set("uplink", { ...state.namespaces.get("")!.links.get("uplink")!, mtuBytes: 9000 });
+    state.namespaces.get("")!.addresses.set("uplink 2001:db8::1/64", { link: "uplink", address: "2001:db8::1/64" });
+    const ops = planHost({ ...HOSTS.overlay!, node: { vtep: "2001:db8::1", dataPathPort: 4789 } }, state);
+    const mtus = ops.flatMap((op) => (op.op === "link-add" ? [op.link.mtuBytes] : []));
+    expect(mtus).to.deep.equal([8930, 8930, 8930, 8930]);
+  });
+});
