@@ -29,14 +29,6 @@ const setup = (delayMs = 5) => {
         return resolve({ result: state.apply(state.index + 1, command) });
       });
     });
-  const allocate = (tx: Tx, _: unknown, { tasks }: { readonly tasks: readonly string[] }) => {
-    for (const id of tasks) {
-      const task = tx.get("task", id);
-      if (task !== undefined && observed(task) === TaskState.TASK_NEW)
-        tx.put("task", { ...task, status: { ...task.status!, state: TaskState.TASK_PENDING } });
-    }
-    return {};
-  };
   /** Somebody else's write, at once. */
   const write = (change: (tx: Tx) => void): void => {
     const tx = state.begin();
@@ -46,7 +38,7 @@ const setup = (delayMs = 5) => {
   write((tx) => {
     for (const id of ["n1", "n2", "n3"]) tx.put("node", makeNode(id));
   });
-  const loop = createLeaderLoop({ replicated: { state, context, propose }, clock, logger: silentLogger, allocate });
+  const loop = createLeaderLoop({ replicated: { state, context, propose }, clock, logger: silentLogger });
   const deploy = (replicas: number, spec = {}) => write((tx) => setSpec(tx, "web", makeSpec("web", replicas, spec)));
   const advance = (to: TaskState): void =>
     write((tx) => {

@@ -3,10 +3,11 @@
 // flight changes gather, so 300 new tasks are created, addressed and assigned in one log entry.
 import type { Clock } from "#base/clock.ts";
 import type { Logger } from "#base/log.ts";
+import { allocate } from "#control-plane/allocator/allocate.ts";
 import { orchestrate } from "#control-plane/orchestrator/orchestrate.ts";
 import { observed } from "#control-plane/orchestrator/task-life.ts";
 import { schedule } from "#control-plane/scheduler/schedule.ts";
-import type { ApplyResult, State, StateBatch, Tx, WriteContext } from "#control-plane/state/types.ts";
+import type { ApplyResult, State, StateBatch, WriteContext } from "#control-plane/state/types.ts";
 import type { Command } from "#proto/gen/store.ts";
 import { type Task, TaskState } from "#proto/gen/types.ts";
 import { MOST_CHANGES, splitChanges } from "./split-changes.ts";
@@ -20,8 +21,6 @@ export type LeaderLoopOptions = {
   };
   readonly clock: Clock;
   readonly logger: Logger;
-  /** NEW -> PENDING: gives networks, services and tasks their addresses. */
-  allocate(tx: Tx, ctx: WriteContext, options: { readonly tasks: readonly string[] }): { readonly wakeAt?: number };
 };
 
 export type LeaderLoop = { start(): void; stop(): void };
@@ -35,7 +34,7 @@ const RETRY_MS = 500;
  */
 const mostChanges = (conflicts: number): number => Math.max(1, MOST_CHANGES >> (4 * Math.min(conflicts, 4)));
 
-export const createLeaderLoop = ({ replicated, clock, logger, allocate }: LeaderLoopOptions): LeaderLoop => {
+export const createLeaderLoop = ({ replicated, clock, logger }: LeaderLoopOptions): LeaderLoop => {
   const { state } = replicated;
   const services = new Set<string>();
   const nodes = new Set<string>();

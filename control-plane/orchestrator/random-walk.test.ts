@@ -1,8 +1,9 @@
 import { expect } from "chai";
+import type { StateBatch } from "#control-plane/state/types.ts";
 import { TaskState, UpdateState } from "#proto/gen/types.ts";
 import type { FakeCluster } from "./fake-cluster.ts";
 import { createWalk } from "./random-walk.ts";
-import { hasEnded, isRunning } from "./task-life.ts";
+import { hasEnded, isLeaving, isLost, isRunning } from "./task-life.ts";
 
 const SEEDS = 60;
 const STEPS = 400;
@@ -16,6 +17,18 @@ const checkSlots = (cluster: FakeCluster): void => {
     const wanted = cluster.tasks(id).filter((task) => task.desiredState === TaskState.TASK_RUNNING && !hasEnded(task));
     for (const members of Map.groupBy(wanted, (task) => task.slot).values())
       expect(members.length, `${id}.${members[0]?.slot}`).to.be.at.most(most);
+  }
+};
+
+/** Whoever may start in this batch finds its slot left by all that were told to leave, unless their node is lost. */
+const checkStarts = (batch: StateBatch, cluster: FakeCluster): void => {
+  for (const event of batch.events) {
+    if (event.table !== "task" || event.action === "remove") continue;
+    const { id, slot, serviceId, desiredState } = event.object;
+    if (desiredState !== TaskState.TASK_RUNNING || event.previous?.desiredState === desiredState) continue;
+    const leaving = cluster.tasks(serviceId).filter((task) => task.slot === slot && isLeaving(task));
+    const known = leaving.filter((task) => !isLost(cluster.state.get("node", task.nodeId)));
+    expect(known, `${id} starts before ${known[0]?.id} has ended`).to.deep.equal([]);
   }
 };
 
@@ -37,7 +50,10 @@ describe("orchestrator, random walks", function () {
   it(`reaches the goal from anywhere and never lets a slot run twice (${SEEDS} seeds)`, () => {
     for (let seed = 1; seed <= SEEDS; seed++) {
       try {
-        const { cluster, act, calm } = createWalk(seed, (_, walked) => checkSlots(walked));
+        const { cluster, act, calm } = createWalk(seed, (batch, walked) => {
+          checkSlots(walked);
+          checkStarts(batch, walked);
+        });
         for (let i = 0; i < STEPS; i++) act();
         calm();
         checkGoal(cluster);
