@@ -1,10 +1,11 @@
 // Network namespaces by file. A switch is synchronous and per thread.
-// Exports: createNetns(path), deleteNetns(path), netnsExists(path), withNetns(path | null, fn).
+// Exports: createNetns(path), deleteNetns(path), netnsExists(path), withNetns(path | null, fn), withFreshNetns(fn).
 // Invariant: outside `withNetns` the thread is in the namespace it had when this module was loaded. If the way back fails,
 // the process ends: continuing in the wrong namespace would configure somebody else's network.
 import { closeSync, existsSync, mkdirSync, openSync, stat, statSync, unlinkSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { dirname } from "node:path";
+import { assert } from "#base/assert.ts";
 import { errnoName, errnoOf, systemError } from "./errno.ts";
 import { CLONE_NEWNET, call, closeFd, lastErrno, libc, MNT_DETACH, MS_BIND, openFd } from "./libc.ts";
 
@@ -46,6 +47,19 @@ export function withNetns<T>(path: string | null, fn: () => T extends PromiseLik
     depth--;
     returnTo(previous ?? home);
     if (previous !== undefined) closeFd(previous);
+  }
+}
+
+/** Runs `fn` in a namespace of its own that vanishes afterwards, under the conditions of `withNetns`. */
+export function withFreshNetns<T>(fn: () => T extends PromiseLike<unknown> ? never : T): T {
+  assert(depth === 0, "withFreshNetns inside another namespace");
+  call("unshare the network namespace", libc.unshare(CLONE_NEWNET));
+  depth++;
+  try {
+    return fn();
+  } finally {
+    depth--;
+    returnTo(home);
   }
 }
 
