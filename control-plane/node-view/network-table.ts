@@ -1,5 +1,5 @@
 // What all nodes on one network share: one object for each item, whatever the number of nodes that see it.
-import { same } from "#control-plane/orchestrator/same-data.ts";
+import { sameData } from "#control-plane/orchestrator/same-data.ts";
 import type { ReadTx } from "#control-plane/state/types.ts";
 import type { Assignment } from "#proto/gen/dispatcher.ts";
 import { endpointItem, endpointKey, networkItem, networkKey, serviceItem, serviceKey } from "./items.ts";
@@ -37,7 +37,7 @@ export class NetworkTable {
         if (old === undefined) return;
         this.#items.delete(key);
         removed.push(old);
-      } else if (!same(old, next)) {
+      } else if (!sameData(old, next)) {
         this.#items.set(key, next);
         put.push(next);
       }

@@ -75,7 +75,7 @@ export const setSpec = (tx: Tx, id: string, spec: ServiceSpec): void => {
     ...(old ?? blank),
     spec,
     previousSpec: old?.spec,
-    specVersion: old?.meta?.version ?? 0,
+    specVersion: (old?.specVersion ?? 0) + 1,
     updateStatus: undefined,
   });
 };

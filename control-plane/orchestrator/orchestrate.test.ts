@@ -187,6 +187,17 @@ describe("orchestrator", () => {
       expect(running(cluster).every((task) => task.nodeId === "n1")).to.equal(true);
     });
 
+    it("drains a node at the pace of the service's updates", () => {
+      const cluster = createFakeCluster(18, 2);
+      deploy(cluster, "web", 8, {}, { update: { parallelism: 2 } });
+      cluster.settle();
+      setNode(cluster, "n1", NodeState.NODE_READY, NodeAvailability.DRAIN);
+      let fewest = 8;
+      while (step(cluster)) fewest = Math.min(fewest, running(cluster).length);
+      expect(fewest).to.equal(6);
+      expect(running(cluster).map((task) => task.nodeId)).to.deep.equal(Array(8).fill("n2"));
+    });
+
     it("moves tasks whose constraints a changed label breaks", () => {
       const cluster = createFakeCluster(11, 2);
       const label = (id: string, rack: string): void =>

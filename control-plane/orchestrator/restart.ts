@@ -7,7 +7,17 @@ import type { Node, Task } from "#proto/gen/types.ts";
 import { NodeAvailability, RestartCondition, TaskState, UpdateOrder, UpdateState } from "#proto/gen/types.ts";
 import type { Pass } from "./pass.ts";
 import { isCurrent } from "./slot.ts";
-import { changedAt, hasEnded, isAssigned, isDrained, isLive, isLost, isWanted, observed } from "./task-life.ts";
+import {
+  changedAt,
+  hasEnded,
+  isAssigned,
+  isDrained,
+  isLive,
+  isLost,
+  isRunning,
+  isWanted,
+  observed,
+} from "./task-life.ts";
 import { createTask, endTask } from "./write-task.ts";
 
 /** After this time on a lost node a task is given up: its addresses become free. Swarm's value. */
@@ -33,15 +43,35 @@ export const orphanTasks = ({ tx, ctx, tasks, wake }: Omit<Pass, "service">): vo
 export const restartTasks = (pass: Pass): void => {
   const slots = Map.groupBy(pass.tasks(), (task) => task.slot);
   const suits = constraintCheck();
+  let drains = drainBudget(pass, [...slots.values()]);
   for (const members of slots.values())
     for (const task of members) {
-      if (!isWanted(task)) continue;
-      const node = isAssigned(task) ? pass.tx.get("node", task.nodeId) : undefined;
-      const byItself = hasEnded(task) && observed(task) !== TaskState.TASK_ORPHANED;
-      const displaced = isAssigned(task) && (isLost(node) || isDrained(node) || hasEnded(task) || !suits(task, node));
-      if (byItself) afterEnd(pass, task, members);
-      else if (displaced) displace(pass, task, members, isLost(node) && !hasEnded(task));
+      if (!isWanted(task) || !isAssigned(task)) continue;
+      const node = pass.tx.get("node", task.nodeId);
+      const orphaned = observed(task) === TaskState.TASK_ORPHANED;
+      if (hasEnded(task) && !orphaned) afterEnd(pass, task, members);
+      else if (orphaned || isLost(node) || !suits(task, node)) displace(pass, task, members, isLost(node) && !orphaned);
+      else if (isDrained(node) && (drains > 0 || !isRunning(task))) {
+        if (isRunning(task)) drains--;
+        displace(pass, task, members, false);
+      }
     }
+};
+
+/**
+ * How many running tasks may leave drained nodes now. Drained at once, a service would be down as a whole: it goes at the
+ * pace of its updates, the next slots when the ones before run elsewhere.
+ */
+const drainBudget = ({ tx, service }: Pass, slots: readonly (readonly Task[])[]): number => {
+  const atOnce = service.spec?.update?.parallelism ?? 1;
+  if (atOnce === 0) return Number.POSITIVE_INFINITY;
+  const moving = slots.filter(
+    (members) =>
+      members.some(isLive) &&
+      !members.some(isRunning) &&
+      members.some((task) => isAssigned(task) && isDrained(tx.get("node", task.nodeId))),
+  );
+  return atOnce - moving.length;
 };
 
 /** Many tasks share node and spec; each pair is checked once. Paused nodes keep what they have. */

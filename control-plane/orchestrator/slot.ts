@@ -2,7 +2,7 @@
 
 import type { Service, Task } from "#proto/gen/types.ts";
 import { RestartCondition, TaskState } from "#proto/gen/types.ts";
-import { same } from "./same-data.ts";
+import { sameData } from "./same-data.ts";
 import { isLive } from "./task-life.ts";
 
 export type Slot = {
@@ -30,7 +30,7 @@ export const slotsOf = (service: Service, tasks: readonly Task[]): Map<number, S
  * very spec that is wanted again.
  */
 export const isCurrent = (service: Service, task: Task): boolean =>
-  task.specVersion === service.specVersion || same(task.spec, service.spec?.task);
+  task.specVersion === service.specVersion || sameData(task.spec, service.spec?.task);
 
 /** It ended by itself and is not to be replaced: the desired state COMPLETE says so (set by the restart policy). */
 export const isFinal = (task: Task): boolean => task.desiredState === TaskState.TASK_COMPLETE;

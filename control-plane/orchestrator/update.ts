@@ -108,13 +108,10 @@ const haltOrRollBack = (pass: Pass, service: Service, config: UpdateConfig, fail
     setStatus(pass, service, UpdateState.UPDATE_PAUSED, `update paused: ${why}`);
     return true;
   }
-  const back: Service = { ...service, spec: previous, previousSpec: undefined, specVersion: nextSpecVersion(service) };
+  const back: Service = { ...service, spec: previous, previousSpec: undefined, specVersion: service.specVersion + 1 };
   setStatus(pass, back, UpdateState.UPDATE_ROLLBACK_STARTED, `update rolled back: ${why}`);
   return true;
 };
-
-/** Greater than any before, and not above the log index at which it will be committed. */
-const nextSpecVersion = (service: Service): number => Math.max(service.meta?.version ?? 0, service.specVersion + 1);
 
 const complete = (pass: Pass, service: Service, rollback: boolean): void => {
   const state = rollback ? UpdateState.UPDATE_ROLLBACK_COMPLETED : UpdateState.UPDATE_COMPLETED;
