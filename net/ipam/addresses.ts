@@ -14,7 +14,6 @@ const boundsOf = ({ subnet, range }: AddressSpace): { first: bigint; last: bigin
   if (bounds.last > all.last) bounds.last = all.last;
   return bounds;
 };
-};
 
 /** How many addresses there are, those of gateways and reserved ones included; at most 2^53. */
 export const capacity = (space: AddressSpace): number => {
