@@ -1,6 +1,6 @@
 // A container's root file system: an overlayfs mount whose lower folders are the image's shared layers.
 //   <dir>/upper  what the container writes    <dir>/work  overlayfs's own    <dir>/merged  the root
-import { mkdirSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { refuse, TswarmError } from "#base/errors.ts";
 import { MNT_DETACH, MOUNT_DATA_MAX, mount, UMOUNT_NOFOLLOW, umount } from "#node-agent/runtime/mount.ts";
@@ -30,6 +30,8 @@ export const mountRootfs = ({
   // A volatile mount that was never unmounted leaves a mark in work/ that forbids the next one.
   rmSync(work, { recursive: true, force: true });
   for (const path of [upper, work, merged]) mkdirSync(path, { recursive: true, mode: 0o755 });
+  // The root folder that processes of any user pass through; mkdir's mode is subject to the umask.
+  chmodSync(upper, 0o755);
   // overlayfs wants at least one lower folder; an image may have none.
   if (image.layers.length === 0) mkdirSync(empty, { recursive: true });
   const lower = image.layers.length === 0 ? [empty] : image.layers.toReversed();

@@ -109,7 +109,11 @@ export const openImageStore = async ({ dir, logger }: { dir: string; logger: Log
       writeFileSync(blobPath(paths, image.digest), image.manifest);
       writeFileSync(blobPath(paths, image.configDigest), image.configBytes);
     }
-    for (const [diffId, layer] of fresh) renameSync(layer.path, layerPath(paths, diffId));
+    for (const [diffId, layer] of fresh) {
+      // A load that failed between here and its commit has left one that no image has.
+      rmSync(layerPath(paths, diffId), { recursive: true, force: true });
+      renameSync(layer.path, layerPath(paths, diffId));
+    }
     await syncFilesystem(dir);
     const sizes = new Map([...fresh].map(([diffId, layer]) => [diffId, layer.sizeBytes]));
     let next = index;

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { createReadStream, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { constants, createReadStream, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
@@ -7,6 +7,7 @@ import { silentLogger } from "#base/log.ts";
 import { mountRootfs, unmountRootfs } from "#node-agent/images/rootfs.ts";
 import { type ImageStore, openImageStore } from "#node-agent/images/store.ts";
 import { MNT_DETACH, mount, umount } from "#node-agent/runtime/mount.ts";
+import { makeNode } from "#node-agent/runtime/overlay-whiteout.ts";
 import { ensureImages, testImages } from "./images.ts";
 
 describe("test images", function () {
@@ -34,10 +35,11 @@ describe("test images", function () {
     const proc = join(merged, "proc");
     mount("proc", proc, "proc", 0, "");
     try {
+      makeNode(join(merged, "dev/null"), constants.S_IFCHR | 0o666, 1, 3);
       // Through a pipe, as a runtime gives it: Node's sockets can't be opened by name, which nginx does.
       symlinkSync("/proc/self/fd/1", join(merged, "dev/stdout"));
       symlinkSync("/proc/self/fd/2", join(merged, "dev/stderr"));
-      return execFileSync("chroot", [merged, "sh", "-c", `(${command}) 2>&1 | cat`], {
+      return execFileSync("unshare", ["-n", "chroot", merged, "sh", "-c", `(${command}) 2>&1 | cat`], {
         encoding: "utf8",
         env: { PATH: "/usr/sbin:/usr/bin" },
       });
@@ -71,4 +73,19 @@ describe("test images", function () {
       expect(runIn(ref, command)).to.match(output);
     });
   }
+
+  it("localhost/web:2 answers one line over IPv4 and IPv6, logs it, and leaves on SIGQUIT", () => {
+    const script = [
+      "ip link set lo up",
+      'nginx -e stderr -g "daemon off;" & server=$!',
+      "for i in $(seq 100); do wget -qO- http://127.0.0.1/ && break; sleep 0.05; done",
+      'wget -qO- "http://[::1]/"',
+      "kill -QUIT $server; wait $server; echo left with $?",
+    ].join("\n");
+    const output = runIn("localhost/web:2", script);
+    expect(output).to.match(/^\S+ 2 127\.0\.0\.1$/m);
+    expect(output).to.match(/^\S+ 2 ::1$/m);
+    expect(output).to.match(/"GET \/ HTTP\/1\.\d" 200/);
+    expect(output).to.match(/left with 0/);
+  });
 });
