@@ -158,6 +158,6 @@ const readText = (path: string): string => {
 /** Shells' codes for a program that is not there or can't be executed; undefined: another failure. */
 const refusalCode = (message: string): number | undefined => {
   if (/not found|No such file/i.test(message)) return 127;
-  if (/permission denied|exec format/i.test(message)) return 126;
+  if (/permission denied|not permitted|exec format/i.test(message)) return 126;
   return undefined;
 };
