@@ -37,9 +37,15 @@ export const vipRuleset = (services: readonly VirtualService[]): Ruleset | undef
       );
     }
   });
-  // Translation (-100) comes before the filter (0), so what still carries a virtual address there has no backend.
+  // Translation (-100) comes before the filter (0), so what still carries a virtual address there has no backend. The first
+  // rule keeps conntrack on: without any rule that needs it the kernel switches it off, and established connections lose
+  // their translation when the last backend leaves the map.
   chains.push({ name: "output", hook: "nat hook output priority -100", rules: dispatch });
-  chains.push({ name: "unanswered", hook: "filter hook output priority 0", rules: refuse });
+  chains.push({
+    name: "unanswered",
+    hook: "filter hook output priority 0",
+    rules: ["ct status dnat accept", ...refuse],
+  });
   return makeRuleset(chains);
 };
 

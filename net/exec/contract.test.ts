@@ -1,0 +1,174 @@
+// The same scenarios on the strict model and on the real kernel: both take the same ops, refuse the same ops with the same
+// code, and show the same state.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "chai";
+import { TswarmError } from "#base/errors.ts";
+import { execute } from "#net/exec/executor.ts";
+import { Kernel } from "#net/exec/kernel.ts";
+import { KernelModel } from "#net/exec/kernel-model.ts";
+import { observe } from "#net/exec/observe.ts";
+import { type ScratchNetns, scratchNetns } from "#net/kernel/scratch-netns.ts";
+import type { HostState } from "#net/model/host-state.ts";
+import { makeRuleset } from "#net/plan/nat/ruleset.ts";
+import type { NetOp } from "#net/plan/op.ts";
+import { planHost } from "#net/plan/plan-host.ts";
+import {
+  attach,
+  bridgeNetwork,
+  container,
+  emptyHost,
+  host,
+  macOf,
+  OTHER_VTEP,
+  overlayNetwork,
+} from "#net/plan/testdata.ts";
+
+type Subject = {
+  /** The error's code, or "". */
+  readonly act: (op: NetOp) => string;
+  readonly state: () => HostState;
+  readonly end: () => void;
+};
+
+const model = (): Subject => {
+  const kernel = new KernelModel(emptyHost());
+  const act = (op: NetOp): string => {
+    try {
+      kernel.apply(op);
+      return "";
+    } catch (error) {
+      return TswarmError.from(error).code;
+    }
+  };
+  return { act, state: () => kernel.state, end: () => {} };
+};
+
+const real = (): Subject => {
+  const netns: ScratchNetns = scratchNetns();
+  netns.exec("ip", "link", "add", "uplink", "address", "52:54:00:00:00:01", "type", "bridge");
+  netns.exec("ip", "link", "set", "uplink", "up");
+  netns.exec("ip", "addr", "add", "192.0.2.1/24", "dev", "uplink");
+  const runDir = mkdtempSync(join(tmpdir(), "tswarm-test-"));
+  const kernel = new Kernel({ runDir, hostNetns: netns.path });
+  const act = (op: NetOp): string => {
+    let code = "";
+    execute([op], kernel, (_, error) => void (code = error?.code ?? ""));
+    return code;
+  };
+  const end = (): void => {
+    for (const ns of kernel.namespaces()) act({ op: "netns-del", ns });
+    kernel.releaseAll();
+    netns.remove();
+    rmSync(runDir, { recursive: true, force: true });
+  };
+  return { act, state: () => observe(kernel), end };
+};
+
+/** What both can know: not the MACs that the kernel invents, nor settings that a fresh namespace comes with. */
+const comparable = (state: HostState, ours: (name: string) => boolean) =>
+  Object.fromEntries(
+    [...state.namespaces].toSorted().map(([ns, s]) => [
+      ns,
+      {
+        links: [...s.links.values()]
+          .filter((l) => ours(l.name))
+          .map(({ mac: _, ...link }) => link)
+          .toSorted((a, b) => a.name.localeCompare(b.name)),
+        addresses: [...s.addresses.keys()].filter((a) => !a.startsWith("lo ") && !a.startsWith("uplink ")).toSorted(),
+        routes: [...s.routes.values()].toSorted((a, b) => a.destination.localeCompare(b.destination)),
+        neighbours: [...s.neighbours.values()].toSorted((a, b) => a.ip.localeCompare(b.ip)),
+        fdb: [...s.fdb.values()].toSorted((a, b) => a.mac.localeCompare(b.mac)),
+        nftDigest: s.nftDigest,
+      },
+    ]),
+  );
+const notUplink = (name: string): boolean => name !== "uplink";
+
+const overlay = overlayNetwork(1, {
+  services: [{ id: "s", ipv4: "10.1.0.100", ipv6: "", backends: [{ ipv4: "10.1.0.2", ipv6: "" }] }],
+});
+const bridge = bridgeNetwork(1, { icc: false });
+const wired = host({
+  networks: [overlay, bridge],
+  containers: [container("t1", attach(overlay, 2), attach(bridge, 2, "eth1"))],
+  remotes: [{ networkId: overlay.id, ipv4: "10.1.0.9", ipv6: "fd00:1::9", mac: macOf(9), vtep: OTHER_VTEP }],
+});
+const BRIDGE = { kind: "bridge", mac: macOf(1), mtuBytes: 1500 } as const;
+
+for (const [name, open] of Object.entries({ model, "real kernel": real }))
+  describe(`kernel contract: ${name}`, () => {
+    let subject: Subject;
+    beforeEach(() => void (subject = open()));
+    afterEach(() => subject.end());
+
+    const codes = (...ops: readonly NetOp[]): string[] => ops.map((op) => subject.act(op));
+
+    it("takes a whole plan, and planning again gives nothing", () => {
+      for (const op of planHost(wired, subject.state())) expect(subject.act(op), JSON.stringify(op)).to.equal("");
+      expect(planHost(wired, subject.state())).to.deep.equal([]);
+    });
+
+    it("shows the state that the model has after a whole plan", () => {
+      const reference = model();
+      for (const op of planHost(wired, reference.state())) {
+        reference.act(op);
+        subject.act(op);
+      }
+      expect(comparable(subject.state(), notUplink)).to.deep.equal(comparable(reference.state(), notUplink));
+    });
+
+    it("takes the way back to nothing", () => {
+      for (const op of planHost(wired, subject.state())) subject.act(op);
+      for (const op of planHost(host({}), subject.state())) expect(subject.act(op), JSON.stringify(op)).to.equal("");
+      expect([...subject.state().namespaces.keys()]).to.deep.equal([""]);
+    });
+
+    it("refuses to add what exists", () => {
+      const add: NetOp = { op: "link-add", ns: "c-x", name: "b", link: BRIDGE };
+      const address: NetOp = { op: "addr-add", ns: "c-x", link: "b", address: "10.0.0.1/24" };
+      expect(codes({ op: "netns-add", ns: "c-x" }, { op: "netns-add", ns: "c-x" })).to.deep.equal(["", "conflict"]);
+      expect(codes(add, add, address, address)).to.deep.equal(["", "conflict", "", "conflict"]);
+    });
+
+    it("refuses to change what does not exist", () => {
+      codes({ op: "netns-add", ns: "c-x" });
+      expect(
+        codes(
+          { op: "link-up", ns: "c-x", name: "gone" },
+          { op: "link-set", ns: "c-x", name: "gone", change: { mtuBytes: 1400 } },
+          { op: "addr-add", ns: "c-x", link: "gone", address: "10.0.0.1/24" },
+          { op: "route-set", ns: "c-x", destination: "0.0.0.0/0", via: "10.0.0.1", link: "gone" },
+          { op: "link-up", ns: "c-y", name: "lo" },
+        ),
+      ).to.deep.equal(["not_found", "not_found", "not_found", "not_found", "not_found"]);
+    });
+
+    it("refuses a VNI twice", () => {
+      const vxlan = { vni: 4097, port: 4789, local: "192.0.2.1" };
+      const add = (ns: string): NetOp => ({
+        op: "link-add",
+        ns,
+        name: "vxlan0",
+        link: { kind: "vxlan", mac: "", mtuBytes: 1450, master: "", vxlan },
+      });
+      codes({ op: "netns-add", ns: "o-1" }, { op: "netns-add", ns: "o-2" });
+      expect(codes(add("o-1"), add("o-2"))).to.deep.equal(["", "conflict"]);
+    });
+
+    it("replaces a ruleset, shows its digest, and shows when its rules are gone", () => {
+      const set = (address: string): NetOp => {
+        const { digest, text } = makeRuleset([
+          { name: "c", hook: "filter hook output priority 0", rules: [`ip daddr ${address} drop`] },
+        ])!;
+        return { op: "nft-set", ns: "c-x", digest, ruleset: text };
+      };
+      const [one, two] = [set("10.0.0.1"), set("10.0.0.2")];
+      expect(codes({ op: "netns-add", ns: "c-x" }, one, two)).to.deep.equal(["", "", ""]);
+      expect(subject.state().namespaces.get("c-x")!.nftDigest).to.equal((two as { digest: string }).digest);
+      expect(codes({ op: "nft-del", ns: "c-x" })).to.deep.equal([""]);
+      expect(subject.state().namespaces.get("c-x")!.nftDigest).to.equal("");
+    });
+  });

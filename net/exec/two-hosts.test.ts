@@ -1,0 +1,265 @@
+// Two hosts, each a namespace of its own, joined by a bridge in a third: wired by the product, looked at with iproute2, nft
+// and ping.
+
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "chai";
+import { netnsPathOf } from "#net/exec/kernel.ts";
+import { type ApplyReport, Reconciler } from "#net/exec/reconciler.ts";
+import { type ScratchNetns, scratchNetns } from "#net/kernel/scratch-netns.ts";
+import type { Attachment, HostNetwork, HostNetworks } from "#net/model/host-networks.ts";
+import { attach, bridgeNetwork, container, macOf, overlayNetwork } from "#net/plan/testdata.ts";
+
+type Host = {
+  readonly netns: ScratchNetns;
+  readonly runDir: string;
+  readonly reconciler: Reconciler;
+  readonly vtep: string;
+};
+
+const VTEPS = ["192.0.2.1", "192.0.2.2"] as const;
+const UPSTREAM = "203.0.113.1";
+const MARKER = /tswarm/;
+
+const inside = (host: Host, taskId: string, ...command: string[]): string =>
+  execFileSync("nsenter", [`--net=${netnsPathOf(host.runDir, `c-${taskId}`)}`, ...command], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+
+const json = (host: Host, ns: string, ...command: string[]) =>
+  JSON.parse(
+    execFileSync("nsenter", [`--net=${netnsPathOf(host.runDir, ns)}`, ...command], { encoding: "utf8" }) || "[]",
+  );
+
+const ping = (host: Host, taskId: string, address: string, waitSeconds = 2): string =>
+  inside(host, taskId, "ping", "-c1", "-W", String(waitSeconds), "-n", address);
+
+const expectUnreachable = (host: Host, taskId: string, address: string): void => {
+  expect(inside(host, taskId, "sh", "-c", `ping -c1 -W0.3 -n ${address} || true`)).to.match(/ 0 received/);
+};
+
+/** A server in a container that says its name to whoever connects; its address counts, not what comes. */
+const serve = async (host: Host, taskId: string, family: "-4" | "-6" = "-4") => {
+  const script = `require("net").createServer((s) => s.on("error", () => {}).end(${JSON.stringify(taskId)} + " " + s.remoteAddress)).listen(8080, "${family === "-4" ? "0.0.0.0" : "::"}", () => console.log("ready"))`;
+  const child = spawn("nsenter", [`--net=${netnsPathOf(host.runDir, `c-${taskId}`)}`, process.execPath, "-e", script]);
+  await once(child.stdout, "data");
+  return child;
+};
+
+const connect = (host: Host, taskId: string, address: string): string => {
+  const script = `const s = require("net").connect(8080, "${address}"); s.setTimeout(3000, () => { console.log("timeout"); process.exit(); }); s.on("error", (e) => console.log(e.code)); s.on("data", (d) => console.log(String(d)))`;
+  return inside(host, taskId, process.execPath, "-e", script).trim();
+};
+
+describe("wiring of two hosts", function () {
+  this.timeout(60_000);
+  const overlay = overlayNetwork(1, {
+    services: [
+      { id: "web", ipv4: "10.1.0.100", ipv6: "fd00:1::64", backends: [{ ipv4: "10.1.0.3", ipv6: "fd00:1::3" }] },
+      { id: "self", ipv4: "10.1.0.101", ipv6: "", backends: [{ ipv4: "10.1.0.2", ipv6: "" }] },
+      { id: "idle", ipv4: "10.1.0.102", ipv6: "", backends: [] },
+    ],
+  });
+  const bridge = bridgeNetwork(1);
+  const quiet = bridgeNetwork(2, { icc: false });
+  const hosts: Host[] = [];
+  const scratch: ScratchNetns[] = [];
+  const children: ReturnType<typeof spawn>[] = [];
+
+  const desired = (me: 0 | 1, extra: Partial<HostNetworks> = {}): HostNetworks => ({
+    node: { vtep: VTEPS[me], dataPathPort: 4789 },
+    networks: [overlay],
+    containers: [container(`t${2 + me}`, attach(overlay, 2 + me))],
+    remotes: [
+      {
+        networkId: overlay.id,
+        ipv4: `10.1.0.${3 - me}`,
+        ipv6: `fd00:1::${3 - me}`,
+        mac: macOf(3 - me),
+        vtep: VTEPS[me === 0 ? 1 : 0],
+      },
+    ],
+    ...extra,
+  });
+
+  const done = (report: ApplyReport): ApplyReport => {
+    expect(report.errors).to.deep.equal([]);
+    return report;
+  };
+
+  before(() => {
+    const segment = scratchNetns();
+    scratch.push(segment);
+    segment.exec("ip", "link", "add", "segment", "type", "bridge");
+    segment.exec("ip", "link", "set", "segment", "up");
+    segment.exec("ip", "addr", "add", "192.0.2.254/24", "dev", "segment");
+    segment.exec("ip", "addr", "add", `${UPSTREAM}/32`, "dev", "lo");
+    segment.exec("ip", "link", "set", "lo", "up");
+    for (const vtep of VTEPS) {
+      const netns = scratchNetns();
+      scratch.push(netns);
+      const port = `p${scratch.length}`;
+      netns.exec("ip", "link", "set", "lo", "up");
+      segment.exec(
+        "ip",
+        "link",
+        "add",
+        port,
+        "master",
+        "segment",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "uplink",
+        "netns",
+        netns.name,
+      );
+      segment.exec("ip", "link", "set", port, "up");
+      netns.exec("ip", "addr", "add", `${vtep}/24`, "dev", "uplink");
+      netns.exec("ip", "link", "set", "uplink", "up");
+      netns.exec("ip", "route", "add", "default", "via", "192.0.2.254");
+      const runDir = mkdtempSync(join(tmpdir(), "tswarm-test-"));
+      hosts.push({ netns, runDir, vtep, reconciler: new Reconciler({ runDir, hostNetns: netns.path }) });
+    }
+  });
+
+  after(() => {
+    for (const child of children) child.kill();
+    for (const host of hosts) {
+      host.reconciler.teardown();
+      rmSync(host.runDir, { recursive: true, force: true });
+    }
+    for (const netns of scratch) netns.remove();
+  });
+
+  it("wires an overlay over both, and has nothing left to do", () => {
+    for (const me of [0, 1] as const) {
+      done(hosts[me]!.reconciler.apply(desired(me)));
+      expect(done(hosts[me]!.reconciler.repair(desired(me))).drift).to.deep.equal([]);
+    }
+  });
+
+  it("passes IPv4 and IPv6 between the containers, at the full MTU", () => {
+    expect(ping(hosts[0]!, "t2", "10.1.0.3")).to.match(/1 received/);
+    expect(ping(hosts[0]!, "t2", "fd00:1::3")).to.match(/1 received/);
+    expect(inside(hosts[0]!, "t2", "ping", "-c1", "-W2", "-M", "do", "-s", "1422", "10.1.0.3")).to.match(/1 received/);
+  });
+
+  it("has the forwarding entries and neighbours that iproute2 shows", () => {
+    const fdb = json(hosts[0]!, "o-4097", "bridge", "-j", "fdb", "show", "dev", "vxlan0") as Record<string, unknown>[];
+    expect(fdb.filter((e) => e.dst === VTEPS[1]).map((e) => e.mac)).to.deep.equal([macOf(3)]);
+    const neighbours = json(hosts[0]!, "o-4097", "ip", "-j", "neigh", "show", "dev", "vxlan0") as Record<
+      string,
+      unknown
+    >[];
+    const permanent = neighbours.filter((n) => String(n.state) === "PERMANENT").map((n) => `${n.dst} ${n.lladdr}`);
+    expect(permanent.toSorted()).to.deep.equal([`10.1.0.3 ${macOf(3)}`, `fd00:1::3 ${macOf(3)}`]);
+    const [vxlan] = json(hosts[0]!, "o-4097", "ip", "-j", "-d", "link", "show", "vxlan0") as [
+      { linkinfo: { info_data: object } },
+    ];
+    expect(vxlan.linkinfo.info_data).to.include({
+      id: 4097,
+      local: VTEPS[0],
+      port: 4789,
+      learning: false,
+      proxy: true,
+    });
+  });
+
+  it("leaves through its own host, with the host's address", () => {
+    expect(ping(hosts[0]!, "t2", UPSTREAM)).to.match(/1 received/);
+    expect(ping(hosts[1]!, "t3", UPSTREAM)).to.match(/1 received/);
+  });
+
+  it("reaches a service by its virtual address; the backend sees the client", async () => {
+    children.push(await serve(hosts[1]!, "t3", "-6"));
+    expect(connect(hosts[0]!, "t2", "10.1.0.100")).to.equal("t3 ::ffff:10.1.0.2");
+    expect(connect(hosts[0]!, "t2", "fd00:1::64")).to.equal("t3 fd00:1::2");
+  });
+
+  it("reaches itself by a virtual address", async () => {
+    children.push(await serve(hosts[0]!, "t2"));
+    expect(connect(hosts[0]!, "t2", "10.1.0.101")).to.match(/^t2 /);
+  });
+
+  it("is refused at once by a service without backends", () => {
+    expect(connect(hosts[0]!, "t2", "10.1.0.102")).to.equal("ECONNREFUSED");
+  });
+
+  it("keeps an established connection while backends change", async () => {
+    const script = `const s = require("net").createServer((s) => s.on("data", (d) => s.write(d))).listen(9090, "0.0.0.0", () => console.log("ready"))`;
+    const server = spawn("nsenter", [`--net=${netnsPathOf(hosts[1]!.runDir, "c-t3")}`, process.execPath, "-e", script]);
+    children.push(server);
+    await once(server.stdout, "data");
+    const talk = `const s = require("net").connect(9090, "10.1.0.100"); s.on("data", (d) => process.stdout.write(d)); process.stdin.on("data", (d) => s.write(d)); s.on("error", (e) => console.log(e.code))`;
+    const client = spawn("nsenter", [`--net=${netnsPathOf(hosts[0]!.runDir, "c-t2")}`, process.execPath, "-e", talk]);
+    children.push(client);
+    client.stdin.write("one");
+    expect(String((await once(client.stdout, "data"))[0])).to.equal("one");
+    const without = { ...overlay, services: overlay.services.map((s) => ({ ...s, backends: [] })) };
+    done(hosts[0]!.reconciler.apply(desired(0, { networks: [without] })));
+    expect(connect(hosts[0]!, "t2", "10.1.0.100")).to.equal("ECONNREFUSED");
+    client.stdin.write("two");
+    expect(String((await once(client.stdout, "data"))[0])).to.equal("two");
+    done(hosts[0]!.reconciler.apply(desired(0)));
+  });
+
+  it("finds and repairs what others changed", () => {
+    const host = hosts[0]!;
+    json(host, "o-4097", "bridge", "-j", "fdb", "del", macOf(3), "dev", "vxlan0", "dst", VTEPS[1]);
+    json(host, "c-t2", "ip", "-j", "route", "del", "default");
+    json(host, "c-t2", "nft", "flush", "table", "inet", "tswarm");
+    host.netns.exec("ip", "link", "del", "tse4097");
+    const { drift } = done(host.reconciler.repair(desired(0)));
+    expect(drift).to.include(`o-4097: fdb set ${macOf(3)} dev vxlan0 dst ${VTEPS[1]}`);
+    expect(drift).to.include("c-t2: route set 0.0.0.0/0 via 10.1.0.1 dev eth0");
+    expect(drift.filter((line) => line.startsWith("c-t2: nft set"))).to.have.length(1);
+    expect(drift.filter((line) => line.startsWith("host: link add tse4097"))).to.have.length(1);
+    expect(done(host.reconciler.repair(desired(0))).drift).to.deep.equal([]);
+    expect(ping(host, "t2", UPSTREAM)).to.match(/1 received/);
+    expect(ping(host, "t2", "10.1.0.3")).to.match(/1 received/);
+  });
+
+  it("wires bridges: containers reach each other, the outside and no other network", () => {
+    const two = (network: HostNetwork, a: number): readonly [Attachment, Attachment] => [
+      attach(network, a),
+      attach(network, a + 1),
+    ];
+    const [b2, b3] = two(bridge, 12);
+    const [q2, q3] = two(quiet, 14);
+    const containers = [container("b12", b2), container("b13", b3), container("q14", q2), container("q15", q3)];
+    const host = hosts[0]!;
+    done(host.reconciler.apply(desired(0, { networks: [bridge, quiet], containers, remotes: [] })));
+    expect(ping(host, "b12", "172.20.1.13")).to.match(/1 received/);
+    expect(ping(host, "b12", UPSTREAM)).to.match(/1 received/);
+    expect(ping(host, "q14", UPSTREAM)).to.match(/1 received/);
+    expectUnreachable(host, "b12", "172.20.2.14");
+    expectUnreachable(host, "q14", "172.20.2.15");
+    expect(inside(host, "b12", "ip", "-6", "addr")).to.equal("");
+    expect(
+      done(host.reconciler.repair(desired(0, { networks: [bridge, quiet], containers, remotes: [] }))).drift,
+    ).to.deep.equal([]);
+  });
+
+  it("brings back a network that was just removed", () => {
+    const host = hosts[0]!;
+    for (let i = 0; i < 3; i++) {
+      done(host.reconciler.apply(desired(0)));
+      done(host.reconciler.apply(desired(0, { networks: [], containers: [], remotes: [] })));
+    }
+  });
+
+  it("leaves nothing of ours behind", () => {
+    for (const { reconciler, netns } of hosts) {
+      done(reconciler.teardown());
+      const links = netns.ip("link").map((l) => l.ifname);
+      expect(links).to.have.members(["lo", "uplink"]);
+      expect(netns.exec("nft", "list", "ruleset")).not.to.match(MARKER);
+    }
+  });
+});
