@@ -5,7 +5,7 @@ import { isLive, observed } from "#control-plane/orchestrator/task-life.ts";
 import { createState } from "#control-plane/state/state.ts";
 import type { ApplyResult, Tx } from "#control-plane/state/types.ts";
 import { Change_Kind, type Command } from "#proto/gen/store.ts";
-import { RestartCondition, Task, TaskState } from "#proto/gen/types.ts";
+import { Network, RestartCondition, Task, TaskState } from "#proto/gen/types.ts";
 import { createLeaderLoop } from "./leader-loop.ts";
 import { createManualClock } from "./manual-clock.ts";
 import { splitChanges } from "./split-changes.ts";
@@ -50,12 +50,25 @@ const setup = (delayMs = 5) => {
 
 describe("leader loop", () => {
   it("makes, addresses and assigns 300 tasks in one log entry", async () => {
-    const { state, clock, proposed, loop, deploy } = setup();
+    const { state, clock, proposed, loop, write, deploy } = setup();
     loop.start();
-    deploy(300);
+    write((tx) =>
+      tx.put(
+        "network",
+        Network.fromPartial({
+          id: "net1",
+          vni: 4096,
+          spec: { driver: "overlay", ipv4: true },
+          subnets: [{ subnet: "10.77.0.0/16", gateway: "10.77.0.1" }],
+        }),
+      ),
+    );
+    deploy(300, { networks: [{ target: "net1" }] });
     await clock.pass(100);
     expect(proposed).to.have.length(1);
-    expect([...state.all("task")].filter((task) => observed(task) === TaskState.TASK_ASSIGNED)).to.have.length(300);
+    const tasks = [...state.all("task")].filter((task) => observed(task) === TaskState.TASK_ASSIGNED);
+    expect(new Set(tasks.map((task) => task.attachments[0]?.ipv4)).size).to.equal(300);
+    expect(state.get("service", "web")?.vips[0]?.ipv4).to.match(/^10\.77\./);
   });
 
   it("takes over what is there when it starts", async () => {

@@ -105,7 +105,11 @@ describe("node view", () => {
       const nodeIds = Array.from({ length: WALK_NODES }, (_, i) => `n${i + 1}`);
       const { cluster, act } = createWalk(seed, (batch, { state, random }) => {
         if (views === undefined) return;
-        for (const [nodeId, changes] of views.update(batch)) applyChanges(held.get(nodeId)!, changes);
+        for (const [nodeId, changes] of views.update(batch)) {
+          const keys = [...changes.put.map((item) => item.key), ...changes.remove];
+          expect(new Set(keys).size, "each key once").to.equal(keys.length);
+          applyChanges(held.get(nodeId)!, changes);
+        }
         for (const [nodeId, view] of held)
           expect(sorted(view), `seed ${seed} index ${state.index} ${nodeId}`).to.deep.equal(
             sorted(nodeView(state, nodeId)),

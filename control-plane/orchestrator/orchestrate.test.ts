@@ -164,6 +164,21 @@ describe("orchestrator", () => {
       ).to.deep.equal([TaskState.TASK_SHUTDOWN]);
     });
 
+    it("starts nothing twice with the condition none", () => {
+      const cluster = createFakeCluster(19, 2);
+      deploy(cluster, "web", 2, { restart: { condition: RestartCondition.RESTART_NONE } });
+      cluster.settle();
+      const before = cluster.tasks();
+      setNode(cluster, "n1", NodeState.NODE_DOWN);
+      cluster.settle(60_000);
+      expect(cluster.tasks()).to.deep.equal(before);
+      setNode(cluster, "n1", NodeState.NODE_READY);
+      setNode(cluster, "n2", NodeState.NODE_READY, NodeAvailability.DRAIN);
+      cluster.settle(60_000);
+      expect(cluster.tasks()).to.have.length(2);
+      expect(running(cluster).map((task) => task.nodeId)).to.deep.equal(["n1"]);
+    });
+
     it("orphans the tasks of a removed node at once", () => {
       const cluster = createFakeCluster(9, 2);
       deploy(cluster, "web", 2);
@@ -316,6 +331,15 @@ describe("orchestrator", () => {
       expect(
         running(cluster).filter((task) => task.specVersion !== cluster.state.get("service", "web")?.specVersion),
       ).to.have.length(3);
+    });
+
+    it("does not hold failures of an earlier try against a new one", () => {
+      const cluster = failing(FailureAction.FAILURE_PAUSE);
+      cluster.fate = () => "run";
+      cluster.commit((tx) => tx.put("service", { ...tx.get("service", "web")!, updateStatus: undefined }));
+      cluster.settle(60_000);
+      expect(updateState(cluster)).to.equal(UpdateState.UPDATE_COMPLETED);
+      expect(running(cluster).map(version)).to.deep.equal(Array(4).fill("bad"));
     });
 
     it("with start-first a failing update never stops the old tasks", () => {
