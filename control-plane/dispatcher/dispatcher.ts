@@ -69,6 +69,7 @@ export const createDispatcher = ({
 }: DispatcherOptions): Dispatcher => {
   const { state } = replicated;
   const sessions = new Map<string, Session>();
+  const heartbeatMs = () => state.cluster()?.spec?.heartbeatMs || DEFAULT_HEARTBEAT_MS;
   let active: { readonly views: NodeViews; readonly heartbeats: Heartbeats; readonly unwatch: () => void } | undefined;
 
   // ---- down: views ----------------------------------------------------------------------------------------------
@@ -151,7 +152,7 @@ export const createDispatcher = ({
     logger.warn("node is silent: down", { nodeId, silentMs });
     const session = sessions.get(nodeId);
     if (session) end(session, new TswarmError("unavailable", "no heartbeat for three periods: open a new session"));
-    const message = `no heartbeat for ${Math.round(silentMs / 1000)} s`;
+    const message = `no heartbeat for ${Math.round(silentMs / 100) / 10} s`;
     writeNode("node state not written", nodeId, (tx, ctx) =>
       setNodeState(tx, ctx, nodeId, NodeState.NODE_DOWN, message),
     );
@@ -179,7 +180,7 @@ export const createDispatcher = ({
     const node = state.get("node", nodeId);
     const accepted = {
       sessionId: session.id,
-      heartbeatMs: cluster.spec?.heartbeatMs || DEFAULT_HEARTBEAT_MS,
+      heartbeatMs: heartbeatMs(),
       clusterId: cluster.id,
       dataPathPort: cluster.spec?.dataPathPort ?? 0,
       node: node?.spec,
@@ -262,11 +263,7 @@ export const createDispatcher = ({
       serve: (frames, context) => broker.serve(frames, context),
     },
     start() {
-      const heartbeats = createHeartbeats({
-        clock,
-        periodMs: () => state.cluster()?.spec?.heartbeatMs || DEFAULT_HEARTBEAT_MS,
-        onSilent: down,
-      });
+      const heartbeats = createHeartbeats({ clock, periodMs: heartbeatMs, onSilent: down });
       active = { views: createNodeViews(state), heartbeats, unwatch: state.watch(onBatch) };
       const expected = [...state.all("node")].filter((n) => n.status?.state !== NodeState.NODE_DOWN).map((n) => n.id);
       heartbeats.expect(expected);

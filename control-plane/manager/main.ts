@@ -7,7 +7,7 @@ import { newId } from "#base/ids.ts";
 import { loadIdentity } from "#base/node/identity-files.ts";
 import { jsonLogger, realClock, systemRandom } from "#base/node/system.ts";
 import { createControlService } from "#control-plane/api/control-service.ts";
-import { startLeaderLoop } from "#control-plane/controllers/leader-loop.ts";
+import { createLeaderLoop } from "#control-plane/controllers/leader-loop.ts";
 import { createDispatcher } from "#control-plane/dispatcher/dispatcher.ts";
 import { createCaService } from "#control-plane/identity/ca-service.ts";
 import { bootstrapCluster } from "#control-plane/manager/bootstrap.ts";
@@ -21,7 +21,7 @@ import { CaDefinition } from "#proto/gen/ca.ts";
 import { ControlDefinition } from "#proto/gen/control.ts";
 import { DispatcherDefinition } from "#proto/gen/dispatcher.ts";
 import { openChannel } from "#proto/rpc/client.ts";
-import { clientCredentials, MANAGER_CHANNEL, serverCredentials } from "#proto/rpc/security.ts";
+import { clientCredentials, serverCredentials } from "#proto/rpc/security.ts";
 import { addService, type RpcContext } from "#proto/rpc/server.ts";
 
 /** How long a call waits for an election to end before it is refused. */
@@ -47,7 +47,7 @@ const main = async (): Promise<void> => {
   const channels = new Map<string, Client>();
   const dial = (address: string): Client => {
     let channel = channels.get(address);
-    if (!channel) channels.set(address, (channel = openChannel(address, credentials, MANAGER_CHANNEL)));
+    if (!channel) channels.set(address, (channel = openChannel(address, credentials)));
     return channel;
   };
 
@@ -67,7 +67,7 @@ const main = async (): Promise<void> => {
     );
   };
 
-  const opened = await openManagerLog({
+  const log = await openManagerLog({
     config,
     identity,
     credentials,
@@ -77,7 +77,6 @@ const main = async (): Promise<void> => {
     random: systemRandom,
     logger,
   });
-  const { log } = opened;
   replicated.attach(log);
 
   let leadership: Leadership | undefined;
@@ -93,7 +92,7 @@ const main = async (): Promise<void> => {
     log,
     [
       { start: () => bootstrapCluster(config.dataDir, replicated), stop: () => {} },
-      startLeaderLoop({ replicated, clock: realClock, logger }),
+      createLeaderLoop({ replicated, clock: realClock, logger }),
       dispatcher,
       managerMembership(log, replicated.state, dispatcher, logger),
     ],
@@ -112,7 +111,7 @@ const main = async (): Promise<void> => {
     return dial(address);
   };
 
-  const control = createControlService({ replicated, log, broker: dispatcher.broker });
+  const control = createControlService({ replicated, log, broker: dispatcher.broker, random: systemRandom });
   const managerAddrs = () => log.status().members.map((m) => m.addr);
   addService(server, CaDefinition, createCaService(replicated, realClock, managerAddrs), { elsewhere });
   addService(server, ControlDefinition, control, { elsewhere, guard: requireManager });
@@ -135,7 +134,6 @@ const main = async (): Promise<void> => {
   rmSync(config.socket, { force: true });
   await bind(server, config.listen, serverCredentials(identity));
   await bind(local, `unix:${config.socket}`, ServerCredentials.createInsecure());
-  await opened.join();
   tellAgent("ready");
   logger.info("serving", { listen: config.listen, node: identity.nodeId, raftId: log.status().raftId });
 

@@ -21,7 +21,7 @@ import { CaDefinition } from "#proto/gen/ca.ts";
 import type { InfoResponse, InitRequest, InitResponse, JoinRequest, JoinResponse } from "#proto/gen/node.ts";
 import { NodeRole, type NodeSpec } from "#proto/gen/types.ts";
 import { createClient, openChannel } from "#proto/rpc/client.ts";
-import { anonymousCredentials, clientCredentials, fetchCa, MANAGER_CHANNEL } from "#proto/rpc/security.ts";
+import { anonymousCredentials, clientCredentials, fetchCa } from "#proto/rpc/security.ts";
 
 /** Besides the identity: where this node is reached and whom it knows. */
 type Saved = { readonly advertise: string; readonly listen: string; readonly managers: readonly string[] };
@@ -119,7 +119,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       logger,
       addr: hostOf(saved!.advertise),
       managers: () => saved?.managers ?? [],
-      dial: (address) => openChannel(address, credentials, MANAGER_CHANNEL),
+      dial: (address) => openChannel(address, credentials),
       onManagers(addresses, _leader, node) {
         if (addresses.length > 0 && addresses.join() !== saved?.managers.join()) {
           save({ ...saved!, managers: addresses });
@@ -149,7 +149,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       }
       const { keyPem, csrPem } = await createKeyAndRequest();
       const others = saved!.managers.filter((a) => a !== saved!.advertise);
-      const dialed = openChannel(others[0] ?? saved!.managers[0]!, clientCredentials(membership), MANAGER_CHANNEL);
+      const dialed = openChannel(others[0] ?? saved!.managers[0]!, clientCredentials(membership));
       const answer = await createClient(CaDefinition, dialed)
         .issueCertificate(
           { csrPem: Buffer.from(csrPem), token: "", nodeId: membership.nodeId, hostname: "", addr: "" },
@@ -282,7 +282,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
           try {
             const caPem = await fetchCa(remote, caDigest);
             const { keyPem, csrPem } = await createKeyAndRequest();
-            const dialed = openChannel(remote, anonymousCredentials(caPem), MANAGER_CHANNEL);
+            const dialed = openChannel(remote, anonymousCredentials(caPem));
             const answer = await createClient(CaDefinition, dialed)
               .issueCertificate(
                 { csrPem: Buffer.from(csrPem), token: request.token, nodeId: "", hostname: ownName(), addr: host },
@@ -354,7 +354,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       if (channel) return channel;
       channel = manager
         ? openChannel(`unix:${managerSocket}`)
-        : openChannel(saved.managers[0] ?? "", clientCredentials(membership), MANAGER_CHANNEL);
+        : openChannel(saved.managers[0] ?? "", clientCredentials(membership));
       return channel;
     },
 

@@ -1,6 +1,7 @@
 // Mutual TLS between the processes of a cluster. A server also admits clients without a certificate (joiners), who have
 // no `peer` then; guards decide what they may call.
 
+import { X509Certificate } from "node:crypto";
 import { type ChannelCredentials, credentials, experimental, type ServerCredentials } from "@grpc/grpc-js";
 import { refuse, TswarmError } from "#base/errors.ts";
 import { certificateDigest, type KeyAndCertificate, serverName } from "#base/node/pki.ts";
@@ -9,21 +10,23 @@ import { createClient, openChannel } from "#proto/rpc/client.ts";
 
 export type Identity = KeyAndCertificate & { readonly caPem: string };
 
-/** Options that make a client expect a manager of the cluster whatever address it dials. */
-export const MANAGER_CHANNEL = {
-  "grpc.ssl_target_name_override": serverName("manager"),
-  "grpc.default_authority": serverName("manager"),
-} as const;
+/**
+ * The chain to the CA is verified by TLS; here, that the other end is a manager. Its certificate names no address, so that
+ * a manager may change its own.
+ */
+const isManager = (_host: string, { raw }: { raw: Buffer }): Error | undefined =>
+  new X509Certificate(raw).subject.split("\n").includes(`OU=${serverName("manager")}`)
+    ? undefined
+    : new Error("the certificate at the other end is not a manager's");
 
-export const clientCredentials = (identity: Identity): ChannelCredentials =>
-  credentials.createSsl(
-    Buffer.from(identity.caPem),
-    Buffer.from(identity.keyPem),
-    Buffer.from(identity.certificatePem),
-  );
+export const clientCredentials = ({ caPem, keyPem, certificatePem }: Identity): ChannelCredentials =>
+  credentials.createSsl(Buffer.from(caPem), Buffer.from(keyPem), Buffer.from(certificatePem), {
+    checkServerIdentity: isManager,
+  });
 
 /** For a joiner that knows the CA's certificate but has none of its own yet. */
-export const anonymousCredentials = (caPem: string): ChannelCredentials => credentials.createSsl(Buffer.from(caPem));
+export const anonymousCredentials = (caPem: string): ChannelCredentials =>
+  credentials.createSsl(Buffer.from(caPem), null, null, { checkServerIdentity: isManager });
 
 export const serverCredentials = (identity: Identity): ServerCredentials => {
   const provider = {
@@ -46,7 +49,6 @@ export const fetchCa = async (address: string, caDigest: string, deadlineMs = 5_
   const channel = openChannel(
     address,
     credentials.createSsl(null, null, null, { rejectUnauthorized: false, checkServerIdentity: () => undefined }),
-    MANAGER_CHANNEL,
   );
   try {
     const { certificatePem } = await createClient(CaDefinition, channel).getRootCa({}, { deadlineMs });

@@ -14,9 +14,10 @@ const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 const up = async (nodes: number, managers: number): Promise<void> => {
   if (!(Number.isInteger(nodes) && nodes >= 1 && nodes <= 50)) throw new Error(`NODES=${nodes}: give 1 to 50`);
-  if (!(Number.isInteger(managers) && managers >= 1 && managers <= nodes)) throw new Error(`MANAGERS=${managers}: give 1 to NODES (${nodes})`);
+  if (!(Number.isInteger(managers) && managers >= 1 && managers <= nodes))
+    throw new Error(`MANAGERS=${managers}: give 1 to NODES (${nodes})`);
   say("images");
-  const images = await ensureImages();
+  const { images } = await ensureImages();
   say(`${nodes} nodes, ${managers} of them managers`);
   const cluster = await createCluster({ name: NAME, number: NUMBER, nodes });
   try {
@@ -25,10 +26,18 @@ const up = async (nodes: number, managers: number): Promise<void> => {
     mkdirSync(dirname(CONTEXT), { recursive: true });
     writeFileSync(CONTEXT, `${JSON.stringify({ host: `unix:${first!.socket}` })}\n`);
     say("loading the images on every node");
-    loadImages(cluster, images.map((i) => i.archive));
+    loadImages(
+      cluster,
+      images.map((i) => i.archive),
+    );
     say("deploying deploy/stacks/demo.yaml");
     tsctl(first!, "stack", "deploy", "--detach=false", "-c", join(ROOT, "deploy/stacks/demo.yaml"), "demo");
-    for (const list of [["node", "ls"], ["service", "ls"], ["stack", "ps", "demo"]]) say(`\n$ tsctl ${list.join(" ")}\n${tsctl(first!, ...list).trimEnd()}`);
+    for (const list of [
+      ["node", "ls"],
+      ["service", "ls"],
+      ["stack", "ps", "demo"],
+    ])
+      say(`\n$ tsctl ${list.join(" ")}\n${tsctl(first!, ...list).trimEnd()}`);
   } catch (error) {
     say(`make up failed; what was started is kept for a look (${cluster.layout.dir}), \`make down\` removes it`);
     throw error;

@@ -1,0 +1,108 @@
+// Opens the manager's log: of a new cluster, of a cluster that is joined, or the one that is in the folder already.
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { ChannelCredentials, Server } from "@grpc/grpc-js";
+import type { Clock } from "#base/clock.ts";
+import { refuse, TswarmError } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import { writeFileDurably } from "#base/node/files.ts";
+import type { Membership } from "#base/node/identity-files.ts";
+import type { Random } from "#base/random.ts";
+import type { ReplicatedLog } from "#control-plane/log/log.ts";
+import type { ManagerConfig } from "#control-plane/manager/config.ts";
+import type { ReplicatedState } from "#control-plane/manager/replicated-state.ts";
+import { grpcTransport } from "#control-plane/raft-host/grpc-transport.ts";
+import type { Beginning } from "#control-plane/raft-host/member-files.ts";
+import { requestJoin } from "#control-plane/raft-host/membership-client.ts";
+import { openRaftLog } from "#control-plane/raft-host/raft-log.ts";
+import { raftServiceDefinition, raftServiceHandlers } from "#control-plane/raft-host/raft-service.ts";
+import { peerOf } from "#proto/rpc/server.ts";
+
+const FIRST_RAFT_ID = 1;
+
+export type OpenLog = {
+  readonly config: ManagerConfig;
+  readonly identity: Membership;
+  readonly credentials: ChannelCredentials;
+  /** Gets raft's service. */
+  readonly server: Server;
+  readonly replicated: ReplicatedState;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+};
+
+const joinCluster = async ({
+  config,
+  identity,
+  credentials,
+}: OpenLog): Promise<{ raftId: number; beginning: Beginning }> => {
+  let failure: unknown;
+  for (const address of config.join) {
+    try {
+      const { raftId, peers } = await requestJoin(address, credentials, {
+        nodeId: identity.nodeId,
+        addr: config.advertise,
+      });
+      return { raftId, beginning: { kind: "join", peers } };
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw new TswarmError(
+    "unavailable",
+    `no manager takes this node into the quorum: ${TswarmError.from(failure).message}`,
+    { cause: failure },
+  );
+};
+
+const newCluster = ({ config, identity }: OpenLog): { raftId: number; beginning: Beginning } => ({
+  raftId: FIRST_RAFT_ID,
+  beginning: {
+    kind: "bootstrap",
+    members: [{ raftId: FIRST_RAFT_ID, nodeId: identity.nodeId, addr: config.advertise }],
+  },
+});
+
+export const openManagerLog = async (options: OpenLog): Promise<ReplicatedLog> => {
+  const { config, identity, credentials, server, replicated, clock, random, logger } = options;
+  const dir = join(config.dataDir, "raft");
+  const known = join(config.dataDir, "raft-id");
+  const hasLog = existsSync(join(dir, "wal"));
+  const start = hasLog
+    ? { raftId: Number(readFileSync(known, "utf8")), beginning: null }
+    : config.join.length > 0
+      ? await joinCluster(options)
+      : newCluster(options);
+  // Before the log: a log whose member is unknown could not be opened again. Joining twice gives the same id.
+  if (!hasLog) writeFileDurably(known, String(start.raftId));
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const log = await openRaftLog({
+    dir,
+    raftId: start.raftId,
+    clusterId: identity.clusterId,
+    beginning: start.beginning,
+    stateMachine: replicated.machine,
+    transport: grpcTransport({ credentials, clock, random, logger }),
+    clock,
+    random,
+    logger,
+    onFatal(error) {
+      // What was not written may have been promised to nobody; a restart reads what is really on the disk.
+      logger.error("the replicated log has stopped", { error });
+      process.exit(1);
+    },
+    onRemoved() {
+      logger.warn("this manager was removed from the quorum");
+    },
+  });
+  server.addService(
+    raftServiceDefinition,
+    raftServiceHandlers(log.host, (call) => {
+      const peer = peerOf(call as unknown as Parameters<typeof peerOf>[0]);
+      if (peer?.role === "manager" && peer.clusterId === identity.clusterId) return;
+      throw refuse("forbidden", "certificate", "raft is for managers of this cluster", "Join with a manager token");
+    }),
+  );
+  return log;
+};
