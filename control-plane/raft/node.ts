@@ -1,5 +1,6 @@
 // The door to the core: input → data out. One thread, no waiting: the term can't change between reading and using it.
 
+import { assert } from "#base/assert.ts";
 import { campaign, candidateStep, handleVoteRequest, recordVote } from "#control-plane/raft/candidate.ts";
 import { changedConf } from "#control-plane/raft/conf-change.ts";
 import { Core, type RaftConfig } from "#control-plane/raft/core.ts";
@@ -45,6 +46,8 @@ export type RaftNode = {
   snapshotted(snapshot: SnapshotMeta): void;
   /** Drops entries up to `index`; a snapshot must cover them. */
   compact(index: number): void;
+  /** The term of an applied entry that is not compacted yet: for the meta of a snapshot. */
+  termAt(index: number): number;
   reportUnreachable(id: number): void;
   /** The transfer of a snapshot to that member has ended. */
   reportSnapshot(id: number, ok: boolean): void;
@@ -126,6 +129,11 @@ export const createRaftNode = (config: RaftConfig): RaftNode => {
       if (snapshot.index > (core.snapshot?.index ?? 0)) core.snapshot = snapshot;
     },
     compact: (index) => log.compact(Math.min(index, core.snapshot?.index ?? 0)),
+    termAt: (index) => {
+      const term = log.term(index);
+      assert(term !== undefined, `entry ${index} is compacted`);
+      return term;
+    },
     reportUnreachable: (id) => {
       const progress = core.progress.get(id);
       // What was in flight is probably lost.

@@ -1,0 +1,445 @@
+// The engine around one core: turns, disk, sending, applying, snapshots.
+//
+// Everything that touches the core happens synchronously in one turn of the event loop, so its term and role can't change
+// between looking and acting. Proposals and messages of one turn travel and are written together. Messages go out before
+// the sync starts, so heartbeats never wait for a disk.
+import type { Clock } from "#base/clock.ts";
+import { TswarmError } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import type { Random } from "#base/random.ts";
+import type { Committed, StateMachine } from "#control-plane/log/log.ts";
+import { decodeConfChange } from "#control-plane/raft/conf-change.ts";
+import { createRaftNode, type RaftNode } from "#control-plane/raft/node.ts";
+import type { ConfChange, Entry, Message, Ready, SnapshotMeta } from "#control-plane/raft/types.ts";
+import type { Disk } from "#control-plane/raft-host/disk.ts";
+import type { MemberFiles } from "#control-plane/raft-host/member-files.ts";
+import { decodePeer, decodePeers, encodePeers, type Peer } from "#control-plane/raft-host/peers.ts";
+import {
+  adoptSnapshot,
+  readSnapshot,
+  removeOldSnapshots,
+  writeSnapshot,
+} from "#control-plane/raft-host/snapshot-file.ts";
+import { receiveSnapshotFile } from "#control-plane/raft-host/snapshot-receive.ts";
+import type { RaftTransport } from "#control-plane/raft-host/transport.ts";
+import { ProposalWaiters, ReadBarriers, type Waiter } from "#control-plane/raft-host/waiting.ts";
+import { entryRecords } from "#control-plane/raft-host/wal.ts";
+import type { WalRecord } from "#control-plane/raft-host/wal-record.ts";
+
+export type LoopOptions = {
+  readonly files: MemberFiles;
+  readonly disk: Disk;
+  readonly stateMachine: StateMachine;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly tickMs: number;
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  /** Entries between two snapshots. */
+  readonly snapshotEvery: number;
+  /** Entries kept in memory behind the newest snapshot, for members that are a little slow. */
+  readonly keepEntries: number;
+  readonly onFatal: (error: unknown) => void;
+  /** After every turn. */
+  readonly afterTurn: () => void;
+  readonly onTick: () => void;
+};
+
+type QueuedProposal = { readonly data: Uint8Array } & Waiter<number>;
+type Received = { readonly tmp: string; readonly meta: SnapshotMeta; readonly peers: Uint8Array };
+
+const MIB = 1 << 20;
+
+export class RaftLoop {
+  readonly node: RaftNode;
+  readonly peers = new Map<number, Peer>();
+  readonly unreachable = new Set<number>();
+  applied: number;
+  stopped: TswarmError | null = null;
+  #o: LoopOptions;
+  #transport: RaftTransport | null = null;
+  #proposals: QueuedProposal[] = [];
+  #waiters = new ProposalWaiters();
+  #barriers: ReadBarriers;
+  #scheduled = false;
+  #cancelTick: () => void = () => {};
+  #unsynced: Ready[] = [];
+  #toApply: Entry[] = [];
+  #restoring = false;
+  #received: Received | null = null;
+  #snapshotFile: string | null;
+  #snapshotIndex: number;
+  #snapshotting = false;
+  #wasLeader = false;
+
+  constructor(options: LoopOptions) {
+    this.#o = options;
+    const { files, random } = options;
+    this.node = createRaftNode({
+      id: files.raftId,
+      electionTicks: options.electionTicks,
+      heartbeatTicks: options.heartbeatTicks,
+      maxMessageBytes: MIB / 2,
+      inflight: { messages: 128, bytes: 8 * MIB },
+      maxUncommittedBytes: 64 * MIB,
+      maxCommittedBytes: 4 * MIB,
+      random,
+      restart: files.restart,
+    });
+    for (const peer of files.peers) this.peers.set(peer.raftId, peer);
+    this.#barriers = new ReadBarriers(random.int(2 ** 48));
+    this.#snapshotFile = files.snapshot?.file ?? null;
+    this.#snapshotIndex = this.applied = files.restart.snapshot?.index ?? 0;
+  }
+
+  /** Restores the newest snapshot, then begins to tick. */
+  async start(transport: RaftTransport): Promise<void> {
+    this.#transport = transport;
+    this.#tellPeers();
+    const { stateMachine, disk } = this.#o;
+    if (this.#snapshotFile !== null) {
+      const chunks = readSnapshot(disk, this.#snapshotFile);
+      await stateMachine.restore({ kind: "snapshot", index: this.#snapshotIndex, chunks });
+    }
+    this.#armTick();
+    this.#turn();
+  }
+
+  #armTick(): void {
+    this.#cancelTick = this.#o.clock.after(this.#o.tickMs, () => {
+      this.#armTick();
+      // One tick, however late: a process that was paused must not count the pause as silence of its leader.
+      this.node.tick();
+      const { electionTicks } = this.#o;
+      for (const context of this.#barriers.tick(Math.ceil(electionTicks / 2), electionTicks * 5)) {
+        this.node.readIndex(context);
+      }
+      this.#o.onTick();
+      this.#turn();
+    });
+  }
+
+  schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => this.#turn());
+  }
+
+  propose(data: Uint8Array): Promise<number> {
+    return new Promise((resolve, reject) => {
+      if (this.stopped !== null) return reject(this.stopped);
+      this.#proposals.push({ data, resolve, reject });
+      this.schedule();
+    });
+  }
+
+  /** At once, because the caller looks at the members right before. Resolves as `propose`. */
+  proposeConfChange(change: ConfChange): Promise<number> | "conf_pending" {
+    if (this.stopped !== null) return Promise.reject(this.stopped);
+    const result = this.node.proposeConfChange(change);
+    if (!result.ok && result.reason === "conf_pending") return result.reason;
+    this.schedule();
+    return new Promise((resolve, reject) => {
+      if (result.ok) this.#waiters.add(result.index, result.term, { resolve, reject });
+      else reject(this.refusal(result.reason));
+    });
+  }
+
+  refusal(reason: "not_leader" | "dropped" | "transferring" | "conf_pending"): TswarmError {
+    if (reason === "not_leader") return this.notLeader();
+    const text = {
+      dropped: "too many uncommitted changes are in flight",
+      transferring: "leadership is being handed over",
+      conf_pending: "another change of managers is under way",
+    }[reason];
+    return new TswarmError("unavailable", text);
+  }
+
+  notLeader(): TswarmError {
+    const { leader } = this.node.status();
+    const leaderAddr = this.peers.get(leader)?.addr;
+    const where = leader === 0 ? "no leader is known" : `the leader is ${leaderAddr ?? leader}`;
+    return new TswarmError("not_leader", `this manager is not the leader; ${where}`, leaderAddr ? { leaderAddr } : {});
+  }
+
+  readBarrier(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.stopped !== null) return reject(this.stopped);
+      this.#barriers.add({ resolve, reject });
+      this.schedule();
+    });
+  }
+
+  receive(messages: readonly Message[]): void {
+    if (this.stopped !== null) return;
+    for (const m of messages) {
+      this.unreachable.delete(m.from);
+      this.node.step(m);
+    }
+    this.schedule();
+  }
+
+  reportUnreachable(id: number): void {
+    if (this.stopped !== null) return;
+    this.unreachable.add(id);
+    this.node.reportUnreachable(id);
+  }
+
+  #turn(): void {
+    this.#scheduled = false;
+    if (this.stopped !== null) return;
+    try {
+      this.#takeProposals();
+      const context = this.#barriers.ask();
+      if (context !== undefined) this.node.readIndex(context);
+      for (let ready = this.node.ready(); ready !== null; ready = this.node.ready()) this.#process(ready);
+      this.#noticeLostLeadership();
+      this.#o.afterTurn();
+    } catch (error) {
+      this.fatal(error);
+    }
+  }
+
+  #takeProposals(): void {
+    const proposals = this.#proposals;
+    if (proposals.length === 0) return;
+    this.#proposals = [];
+    for (const { data, resolve, reject } of proposals) {
+      const result = this.node.propose(data);
+      if (result.ok) this.#waiters.add(result.index, result.term, { resolve, reject });
+      else reject(this.refusal(result.reason));
+    }
+  }
+
+  #noticeLostLeadership(): void {
+    const isLeader = this.node.status().role === "leader";
+    if (this.#wasLeader && !isLeader) this.#waiters.lost("leadership was lost after the proposal");
+    this.#wasLeader = isLeader;
+  }
+
+  #process(ready: Ready): void {
+    this.#send(ready.messages);
+    const records: WalRecord[] = [];
+    if (ready.snapshot !== null) records.push(...this.#adoptReceived(ready.snapshot));
+    records.push(...entryRecords(ready.entries));
+    if (ready.hardState !== null) records.push({ kind: "hard-state", hardState: ready.hardState });
+    const { wal } = this.#o.files;
+    if (records.length > 0) wal.append(records);
+    this.#unsynced.push(ready);
+    if (ready.mustSync) {
+      wal.sync().then(
+        () => this.#synced(ready.token),
+        (error) => this.fatal(error),
+      );
+    } else {
+      this.#settle(0);
+    }
+    for (const { context, index } of ready.readStates) this.#barriers.answered(context, index);
+    this.#toApply.push(...ready.committed);
+    this.#apply();
+    if (ready.readStates.length > 0) this.#barriers.applied(this.applied);
+  }
+
+  #synced(token: number): void {
+    if (this.stopped !== null) return;
+    this.#settle(token);
+    this.#turn();
+  }
+
+  /** Readies up to `token` are on disk, and those behind them that had nothing to sync. */
+  #settle(token: number): void {
+    for (let first = this.#unsynced[0]; first !== undefined; first = this.#unsynced[0]) {
+      if (first.token > token && first.mustSync) return;
+      this.#unsynced.shift();
+      this.node.stabilized(first.token);
+      this.#send(first.afterSync);
+    }
+  }
+
+  #send(messages: readonly Message[]): void {
+    if (messages.length === 0) return;
+    const byMember = new Map<number, Message[]>();
+    for (const m of messages) {
+      if (m.kind === "snapshot") this.#sendSnapshot(m.to, m.term);
+      else if (byMember.has(m.to)) byMember.get(m.to)!.push(m);
+      else byMember.set(m.to, [m]);
+    }
+    for (const [to, batch] of byMember) this.#transport!.send(to, batch);
+  }
+
+  #sendSnapshot(to: number, term: number): void {
+    const { disk, logger } = this.#o;
+    const meta = this.#snapshotMeta;
+    const file = this.#snapshotFile;
+    const ended = (ok: boolean) => {
+      if (this.stopped !== null) return;
+      this.node.reportSnapshot(to, ok);
+      this.schedule();
+    };
+    if (file === null || meta === null) {
+      ended(false);
+      return;
+    }
+    logger.info("sends a snapshot", { to, index: meta.index });
+    this.#transport!.sendSnapshot(to, term, meta, disk.readPieces(file, 256 << 10)).then(
+      () => ended(true),
+      (error) => {
+        logger.warn("could not send a snapshot", { to, index: meta.index, error });
+        ended(false);
+      },
+    );
+  }
+
+  get #snapshotMeta(): SnapshotMeta | null {
+    return this.#ownMeta ?? this.#o.files.restart.snapshot;
+  }
+  #ownMeta: SnapshotMeta | null = null;
+
+  // --- applying ---
+
+  #apply(): void {
+    if (this.#restoring || this.#toApply.length === 0) return;
+    const entries = this.#toApply;
+    this.#toApply = [];
+    let batch: Extract<Committed, { kind: "entry" }>[] = [];
+    const flush = () => {
+      if (batch.length > 0) this.#o.stateMachine.apply(batch);
+      batch = [];
+    };
+    for (const entry of entries) {
+      if (entry.type === "conf") {
+        flush();
+        this.#applyConf(decodeConfChange(entry.data));
+      } else if (entry.data.length > 0) {
+        batch.push({ kind: "entry", index: entry.index, term: entry.term, data: entry.data });
+      }
+    }
+    flush();
+    this.#appliedTo(entries.at(-1)!.index);
+    for (const { index, term } of entries) this.#waiters.applied(index, term);
+    if (this.applied - this.#snapshotIndex >= this.#o.snapshotEvery) void this.snapshot();
+  }
+
+  #appliedTo(index: number): void {
+    this.applied = index;
+    this.node.applied(index);
+    this.#barriers.applied(index);
+  }
+
+  #applyConf(change: ConfChange): void {
+    this.node.applyConfChange(change);
+    if (change.kind === "remove") this.peers.delete(change.id);
+    else if (change.context.length > 0) this.peers.set(change.id, decodePeer(change.context));
+    this.#o.files.wal.append([{ kind: "peers", data: encodePeers(this.peers.values()) }]);
+    this.#tellPeers();
+    this.#o.logger.info("managers changed", { change: change.kind, id: change.id });
+  }
+
+  #tellPeers(): void {
+    this.#transport!.setPeers([...this.peers.values()].filter((p) => p.raftId !== this.#o.files.raftId));
+  }
+
+  // --- snapshots ---
+
+  /** Captures the state now, writes it piece by piece. */
+  async snapshot(): Promise<void> {
+    if (this.#snapshotting || this.#restoring || this.stopped !== null) return;
+    this.#snapshotting = true;
+    const { disk, files, stateMachine, keepEntries, logger } = this.#o;
+    try {
+      const index = this.applied;
+      const { conf } = this.node.status();
+      const meta: SnapshotMeta = { index, term: this.node.termAt(index), conf };
+      const header = { clusterId: files.clusterId, meta, peers: encodePeers(this.peers.values()) };
+      const file = await writeSnapshot(disk, files.snapDir, header, stateMachine.snapshot());
+      // A received, newer one may have come in between; then this one is only a file more.
+      if (this.stopped !== null || index <= this.#snapshotIndex) return;
+      files.wal.append([{ kind: "snapshot", index, term: meta.term, reset: false }]);
+      await files.wal.sync();
+      if (index <= this.#snapshotIndex) return;
+      this.#useSnapshot(file, meta);
+      this.node.snapshotted(meta);
+      this.node.compact(index - keepEntries);
+      files.wal.release(index - keepEntries);
+      removeOldSnapshots(disk, files.snapDir);
+      logger.info("wrote a snapshot", { index });
+    } catch (error) {
+      this.fatal(error);
+    } finally {
+      this.#snapshotting = false;
+    }
+  }
+
+  #useSnapshot(file: string, meta: SnapshotMeta): void {
+    this.#snapshotFile = file;
+    this.#snapshotIndex = meta.index;
+    this.#ownMeta = meta;
+  }
+
+  /** A snapshot file from `from`. Resolves once the core has it. */
+  async receiveSnapshot(from: number, term: number, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+    const { disk, files, logger } = this.#o;
+    const { tmp, header } = await receiveSnapshotFile(disk, files.snapDir, from, pieces);
+    if (this.stopped !== null) throw this.stopped;
+    if (header.clusterId !== files.clusterId) throw new TswarmError("forbidden", "a snapshot of another cluster");
+    logger.info("received a snapshot", { from, index: header.meta.index });
+    this.#received = { tmp, meta: header.meta, peers: header.peers };
+    this.node.step({ kind: "snapshot", from, to: files.raftId, term, snapshot: header.meta });
+    this.#turn();
+    // Not wanted any more.
+    if (this.#received !== null) disk.remove(tmp);
+    this.#received = null;
+  }
+
+  #adoptReceived(meta: SnapshotMeta): WalRecord[] {
+    const received = this.#received;
+    if (received === null || received.meta.index !== meta.index) throw new Error("a snapshot came without its file");
+    this.#received = null;
+    const { disk, files, stateMachine } = this.#o;
+    const file = adoptSnapshot(disk, files.snapDir, received.tmp, meta);
+    this.#useSnapshot(file, meta);
+    this.peers.clear();
+    for (const peer of decodePeers(received.peers)) this.peers.set(peer.raftId, peer);
+    this.#tellPeers();
+    this.#toApply = [];
+    this.#restoring = true;
+    stateMachine.restore({ kind: "snapshot", index: meta.index, chunks: readSnapshot(disk, file) }).then(
+      () => {
+        if (this.stopped !== null) return;
+        this.#restoring = false;
+        this.#appliedTo(meta.index);
+        removeOldSnapshots(disk, files.snapDir);
+        this.#apply();
+        this.#turn();
+      },
+      (error) => this.fatal(error),
+    );
+    return [
+      { kind: "snapshot", index: meta.index, term: meta.term, reset: true },
+      { kind: "peers", data: received.peers },
+    ];
+  }
+
+  // --- the end ---
+
+  fatal(error: unknown): void {
+    if (this.stopped !== null) return;
+    this.#o.logger.error("the replicated log stops", { error });
+    this.halt(new TswarmError("unavailable", "the replicated log stopped after an error", { cause: error }));
+    this.#o.files.wal.abandon();
+    this.#o.files.unlock();
+    this.#o.onFatal(error);
+  }
+
+  /** No more turns; everybody who waits is told. */
+  halt(why: TswarmError): void {
+    if (this.stopped !== null) return;
+    this.stopped = why;
+    this.#cancelTick();
+    this.#transport?.close();
+    for (const { reject } of this.#proposals.splice(0)) reject(why);
+    this.#waiters.lost("this manager stopped after the proposal");
+    this.#barriers.rejectAll(why);
+  }
+}

@@ -1,0 +1,62 @@
+// Asking a cluster to take a member in or to let one go, from outside. Follows the hint to the leader.
+import * as grpc from "@grpc/grpc-js";
+import { TswarmError } from "#base/errors.ts";
+import { LEADER_ADDR, raftServiceDefinition } from "#control-plane/raft-host/raft-service.ts";
+import type { JoinRaftResponse, LeaveRaftResponse } from "#proto/gen/raft.ts";
+
+const MAX_HOPS = 5;
+const DEADLINE_MS = 30_000;
+
+const callLeader = async <Q, S>(
+  addr: string,
+  credentials: grpc.ChannelCredentials,
+  method: {
+    path: string;
+    requestSerialize: (q: Q) => Buffer;
+    responseDeserialize: (bytes: Buffer) => S;
+  },
+  request: Q,
+): Promise<S> => {
+  let target = addr;
+  for (let hop = 0; hop < MAX_HOPS; hop++) {
+    const client = new grpc.Client(target, credentials);
+    try {
+      return await new Promise<S>((resolve, reject) => {
+        const { path, requestSerialize, responseDeserialize } = method;
+        const deadline = Date.now() + DEADLINE_MS;
+        client.makeUnaryRequest(
+          path,
+          requestSerialize,
+          responseDeserialize,
+          request,
+          { deadline },
+          (error, response) => (error ? reject(error) : resolve(response!)),
+        );
+      });
+    } catch (error) {
+      const { metadata, details, code } = error as grpc.ServiceError;
+      const leader = metadata?.get(LEADER_ADDR)[0]?.toString();
+      if (leader === undefined || leader === target) {
+        const refused = code === grpc.status.PERMISSION_DENIED || code === grpc.status.UNAUTHENTICATED;
+        throw new TswarmError(refused ? "forbidden" : "unavailable", `${target}: ${details}`, { cause: error });
+      }
+      target = leader;
+    } finally {
+      client.close();
+    }
+  }
+  throw new TswarmError("unavailable", `no leader found after asking ${MAX_HOPS} managers, beginning with ${addr}`);
+};
+
+/** Joins as a learner; the leader makes it a voter when it has caught up. Repeating it with the same node id is harmless. */
+export const requestJoin = (
+  addr: string,
+  credentials: grpc.ChannelCredentials,
+  self: { readonly nodeId: string; readonly addr: string },
+): Promise<JoinRaftResponse> => callLeader(addr, credentials, raftServiceDefinition.join, self);
+
+export const requestLeave = (
+  addr: string,
+  credentials: grpc.ChannelCredentials,
+  raftId: number,
+): Promise<LeaveRaftResponse> => callLeader(addr, credentials, raftServiceDefinition.leave, { raftId });

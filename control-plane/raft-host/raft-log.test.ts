@@ -1,0 +1,182 @@
+import { expect } from "chai";
+import { TswarmError } from "#base/errors.ts";
+import type { RaftLogOptions } from "#control-plane/raft-host/raft-log.ts";
+import { type Member, TestCluster, waitFor } from "#control-plane/raft-host/test-cluster.ts";
+
+const bytes = (text: string) => Buffer.from(text);
+
+const proposeMany = (member: Member, from: number, count: number): Promise<number[]> =>
+  Promise.all(Array.from({ length: count }, (_, i) => member.log.propose(bytes(`line ${from + i}`))));
+
+const codeOf = async (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => "resolved",
+    (error) => (error instanceof TswarmError ? error.code : String(error)),
+  );
+
+describe("three members over gRPC", function () {
+  this.timeout(60_000);
+  let cluster: TestCluster;
+  const begin = async (count: number, overrides: Partial<RaftLogOptions> = {}) => {
+    cluster = new TestCluster(overrides);
+    await cluster.bootstrap(count);
+  };
+  const sameState = (lines: number) =>
+    waitFor(`${lines} lines on all`, () => cluster.members.every((m) => m.state.lines.length === lines));
+
+  afterEach(async () => {
+    const failed = cluster.members.filter((m) => m.fatal !== null);
+    await cluster.end();
+    expect(failed.map((m) => m.fatal)).to.deep.equal([]);
+  });
+
+  it("commits 1,000 proposals in order on all of them", async () => {
+    await begin(3);
+    const leader = await cluster.leader();
+    const indexes = await proposeMany(leader, 0, 1000);
+    expect(indexes).to.deep.equal([...indexes].sort((a, b) => a - b));
+    expect(new Set(indexes).size).to.equal(1000);
+    await sameState(1000);
+    for (const m of cluster.members) expect(m.state.lines).to.deep.equal(leader.state.lines);
+    expect(leader.state.lines[999]).to.equal("line 999");
+  });
+
+  it("refuses proposals on a follower, naming the leader", async () => {
+    await begin(3);
+    const leader = await cluster.leader();
+    const [follower] = await cluster.followers();
+    await waitFor("the follower to know", () => follower!.log.status().leaderId === leader.raftId);
+    const error = await follower!.log.propose(bytes("x")).catch((e) => e);
+    expect(error.code).to.equal("not_leader");
+    expect(error.leaderAddr).to.equal(leader.addr);
+  });
+
+  it("brings a killed member back from its own log", async () => {
+    await begin(3);
+    const leader = await cluster.leader();
+    await proposeMany(leader, 0, 300);
+    const [victim] = await cluster.followers();
+    cluster.kill(victim!);
+    await proposeMany(leader, 300, 300);
+    const back = await cluster.restart(victim!);
+    await sameState(600);
+    expect(back.state.lines).to.deep.equal(leader.state.lines);
+    expect(back.state.restores).to.equal(0);
+  });
+
+  it("catches a far-behind member up by a snapshot, and restarts from it", async () => {
+    await begin(3, { snapshotEvery: 200, keepEntries: 10 });
+    const leader = await cluster.leader();
+    await proposeMany(leader, 0, 100);
+    const [victim] = await cluster.followers();
+    cluster.kill(victim!);
+    for (let i = 0; i < 6; i++) await proposeMany(leader, 100 + i * 150, 150);
+    const back = await cluster.restart(victim!);
+    await sameState(1000);
+    expect(back.state.restores).to.equal(1);
+    cluster.kill(back);
+    const again = await cluster.restart(victim!);
+    await proposeMany(leader, 1000, 50);
+    await sameState(1050);
+    expect(again.state.lines).to.deep.equal(leader.state.lines);
+  });
+
+  it("elects another leader when it is killed, without losing what was acknowledged", async () => {
+    await begin(3);
+    const first = await cluster.leader();
+    await proposeMany(first, 0, 200);
+    const pending = Promise.all(Array.from({ length: 20 }, (_, i) => codeOf(first.log.propose(bytes(`late ${i}`)))));
+    await new Promise((resolve) => setImmediate(resolve));
+    cluster.kill(first);
+    for (const code of await pending) expect(code).to.be.oneOf(["resolved", "unknown_outcome", "unavailable"]);
+    const second = await cluster.leader();
+    await second.log.propose(bytes("after"));
+    expect(second.state.lines.slice(0, 200)).to.deep.equal(Array.from({ length: 200 }, (_, i) => `line ${i}`));
+    await cluster.restart(first);
+    await sameState(second.state.lines.length);
+  });
+
+  it("hands leadership over", async () => {
+    await begin(3);
+    const first = await cluster.leader();
+    await proposeMany(first, 0, 10);
+    const [target] = await cluster.followers();
+    await first.log.transferLeadership(target!.raftId);
+    await waitFor("the new leader", () => target!.log.status().isLeader);
+    await target!.log.propose(bytes("x"));
+    expect(await codeOf(first.log.propose(bytes("y")))).to.equal("not_leader");
+  });
+
+  it("stops gracefully: the next leader is there at once", async () => {
+    await begin(3);
+    const first = await cluster.leader();
+    await proposeMany(first, 0, 10);
+    await first.log.stop();
+    expect(cluster.members.some((m) => m !== first && m.log.status().isLeader)).to.equal(true);
+    expect(await codeOf(first.log.propose(bytes("x")))).to.equal("unavailable");
+  });
+
+  it("read barriers see everything acknowledged before, on any member", async () => {
+    await begin(3);
+    const leader = await cluster.leader();
+    for (let round = 0; round < 20; round++) {
+      await leader.log.propose(bytes(`r${round}`));
+      const reader = cluster.members[round % 3]!;
+      await reader.log.readBarrier();
+      expect(reader.state.lines).to.include(`r${round}`);
+    }
+  });
+
+  it("a read barrier without a majority is refused, not answered", async () => {
+    await begin(3);
+    const leader = await cluster.leader();
+    await leader.log.propose(bytes("x"));
+    for (const m of await cluster.followers()) cluster.kill(m);
+    expect(await codeOf(leader.log.readBarrier())).to.equal("unavailable");
+    expect(leader.log.status().isLeader).to.equal(false);
+  });
+
+  it("adds members as learners, makes them voters, and removes them", async () => {
+    await begin(1, { snapshotEvery: 100, keepEntries: 10 });
+    const first = await cluster.leader();
+    await proposeMany(first, 0, 150);
+    await proposeMany(first, 150, 150);
+    await cluster.join("node-b");
+    await cluster.join("node-c");
+    const voters = (m: Member) => m.log.status().members.filter((x) => x.voter).length;
+    await waitFor("three voters everywhere", () => cluster.members.every((m) => voters(m) === 3));
+    await sameState(300);
+    const leader = await cluster.leader();
+    const victim = cluster.members.find((m) => m !== leader)!;
+    await leader.log.removeMember(victim.raftId);
+    await waitFor("the removed one to hear of it", () => victim.removed);
+    cluster.kill(victim);
+    await proposeMany(leader, 300, 10);
+    await sameState(310);
+    expect(leader.log.status().members.map((m) => m.raftId)).to.not.include(victim.raftId);
+    const other = cluster.members.find((m) => m !== leader)!;
+    await waitFor("the other one to know the leader", () => other.log.status().leaderId === leader.raftId);
+    const follower = await codeOf(other.log.removeMember(leader.raftId));
+    expect(follower).to.equal("not_leader");
+  });
+
+  it("refuses to remove a member when the rest would have no majority", async () => {
+    await begin(3);
+    const leader = await cluster.leader();
+    await leader.log.propose(bytes("x"));
+    const [a, b] = await cluster.followers();
+    cluster.kill(a!);
+    await waitFor("the leader to miss it", () => leader.log.status().members.some((m) => !m.reachable));
+    expect(await codeOf(leader.log.removeMember(b!.raftId))).to.equal("conflict");
+    await leader.log.removeMember(a!.raftId);
+    await leader.log.propose(bytes("y"));
+  });
+
+  it("does not open a folder twice, nor for another member", async () => {
+    await begin(1);
+    const [only] = cluster.members;
+    expect(await codeOf(cluster.restart(only!))).to.equal("conflict");
+    cluster.kill(only!);
+    expect(await codeOf(cluster.restart({ ...only!, raftId: 1 }))).to.equal("resolved");
+  });
+});

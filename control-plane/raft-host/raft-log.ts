@@ -1,0 +1,236 @@
+// The replicated log on raft: what control-plane/log/log.ts promises, and the way in for the transport.
+import type { Clock } from "#base/clock.ts";
+import { TswarmError } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import type { Random } from "#base/random.ts";
+import type { LogMember, LogStatus, ReplicatedLog, StateMachine } from "#control-plane/log/log.ts";
+import { majority } from "#control-plane/raft/quorum.ts";
+import type { ConfChange } from "#control-plane/raft/types.ts";
+import type { Disk } from "#control-plane/raft-host/disk.ts";
+import { RaftLoop } from "#control-plane/raft-host/loop.ts";
+import { type Beginning, openMemberFiles } from "#control-plane/raft-host/member-files.ts";
+import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
+import { encodePeer, type Peer } from "#control-plane/raft-host/peers.ts";
+import type { ConnectTransport, TransportHost } from "#control-plane/raft-host/transport.ts";
+
+export type RaftLogOptions = {
+  readonly dir: string;
+  readonly raftId: number;
+  readonly clusterId: string;
+  /** Needed when the folder is new, ignored otherwise. */
+  readonly beginning: Beginning | null;
+  readonly stateMachine: StateMachine;
+  readonly transport: ConnectTransport;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly tickMs?: number; // 100
+  /** A follower campaigns after 1–2 times this many ticks of silence. */
+  readonly electionTicks?: number; // 10
+  readonly heartbeatTicks?: number; // 1
+  readonly snapshotEvery?: number; // 10,000 entries
+  readonly keepEntries?: number; // 500
+  readonly segmentBytes?: number; // 16 MiB
+  readonly disk?: Disk;
+  /** The log has stopped for good: a disk error or a broken invariant. The process should end. */
+  readonly onFatal: (error: unknown) => void;
+  /** The other managers say that this one was removed. */
+  readonly onRemoved?: () => void;
+};
+
+export type RaftLog = ReplicatedLog & {
+  /** For the transport's server side. */
+  readonly host: TransportHost;
+  /** Ends at once without syncing or telling anybody, as a crash does. */
+  abandon(): void;
+};
+
+/** How far a learner may be behind to become a voter. */
+const CAUGHT_UP_ENTRIES = 500;
+
+export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => {
+  const disk = options.disk ?? nodeDisk;
+  const segmentBytes = options.segmentBytes ?? 16 << 20;
+  const { logger, clock, raftId, clusterId } = options;
+  const tickMs = options.tickMs ?? 100;
+  const electionTicks = options.electionTicks ?? 10;
+  const files = await openMemberFiles({ ...options, disk, segmentBytes });
+  const listeners = new Set<(status: LogStatus) => void>();
+  let told = "";
+
+  const status = (): LogStatus => {
+    const s = loop.node.status();
+    const progress = new Map(s.progress.map((p) => [p.id, p]));
+    const isLeader = s.role === "leader";
+    const member = (id: number): LogMember => ({
+      raftId: id,
+      nodeId: loop.peers.get(id)?.nodeId ?? "",
+      addr: loop.peers.get(id)?.addr ?? "",
+      voter: s.conf.voters.includes(id),
+      leader: s.leader === id,
+      reachable: id === raftId || (!loop.unreachable.has(id) && (!isLeader || progress.get(id)?.recentActive === true)),
+      match: progress.get(id)?.match ?? 0,
+    });
+    const members = [...s.conf.voters, ...s.conf.learners].sort((a, b) => a - b).map(member);
+    return { raftId, term: s.term, leaderId: s.leader, isLeader, commit: s.commit, applied: loop.applied, members };
+  };
+
+  const afterTurn = () => {
+    const { term, leader, conf } = loop.node.status();
+    const key = `${term} ${leader} ${conf.voters} ${conf.learners} ${[...loop.peers.values()].map((p) => p.addr)}`;
+    if (key === told) return;
+    told = key;
+    const now = status();
+    for (const listener of listeners) listener(now);
+  };
+
+  /** Learners that have caught up become voters. */
+  const onTick = () => {
+    const s = loop.node.status();
+    const ready = s.progress.find(
+      (p) => p.learner && p.state === "replicate" && p.match + CAUGHT_UP_ENTRIES >= s.commit,
+    );
+    const peer = ready && loop.peers.get(ready.id);
+    if (peer === undefined) return;
+    const result = loop.proposeConfChange({ kind: "add-voter", id: peer.raftId, context: encodePeer(peer) });
+    if (result !== "conf_pending") result.catch(() => {});
+  };
+
+  const loop = new RaftLoop({
+    files,
+    disk,
+    stateMachine: options.stateMachine,
+    clock,
+    random: options.random,
+    logger,
+    tickMs,
+    electionTicks,
+    heartbeatTicks: options.heartbeatTicks ?? 1,
+    snapshotEvery: options.snapshotEvery ?? 10_000,
+    keepEntries: options.keepEntries ?? 500,
+    onFatal: options.onFatal,
+    afterTurn,
+    onTick,
+  });
+
+  const pause = (): Promise<void> => new Promise((resolve) => clock.after(tickMs, resolve));
+
+  /** `change` looks at the members as they are when no other change is under way; null: nothing to do. */
+  const changeMembers = async (change: () => ConfChange | null): Promise<void> => {
+    for (let tries = 0; tries < electionTicks * 10; tries++) {
+      if (loop.stopped !== null) throw loop.stopped;
+      if (loop.node.status().role !== "leader") throw loop.notLeader();
+      const wanted = change();
+      if (wanted === null) return;
+      const result = loop.proposeConfChange(wanted);
+      if (result !== "conf_pending") {
+        await result;
+        return;
+      }
+      await pause();
+    }
+    throw loop.refusal("conf_pending");
+  };
+
+  const addMember = async (nodeId: string, addr: string): Promise<number> => {
+    let id = 0;
+    await changeMembers(() => {
+      const known = [...loop.peers.values()].find((p) => p.nodeId === nodeId);
+      const { conf } = loop.node.status();
+      id = known?.raftId ?? Math.max(...conf.voters, ...conf.learners, ...conf.removed) + 1;
+      if (known?.addr === addr) return null;
+      const peer: Peer = { raftId: id, nodeId, addr };
+      return { kind: known === undefined ? "add-learner" : "update", id, context: encodePeer(peer) };
+    });
+    return id;
+  };
+
+  const removeMember = (id: number): Promise<void> =>
+    changeMembers(() => {
+      const { conf, progress } = loop.node.status();
+      if (conf.removed.includes(id)) return null;
+      const rest = conf.voters.filter((v) => v !== id);
+      if (rest.length === conf.voters.length && !conf.learners.includes(id)) {
+        throw new TswarmError("not_found", `no manager has the raft id ${id}`);
+      }
+      if (conf.voters.includes(id)) {
+        if (rest.length === 0) throw new TswarmError("conflict", "the last manager can't be removed");
+        const active = progress.filter(
+          (p) => rest.includes(p.id) && p.recentActive && !loop.unreachable.has(p.id),
+        ).length;
+        if (active < majority(rest.length)) {
+          throw new TswarmError(
+            "conflict",
+            `without manager ${id} only ${active} of ${rest.length} would be reachable`,
+          );
+        }
+      }
+      return { kind: "remove", id, context: new Uint8Array(0) };
+    });
+
+  const transferLeadership = async (to?: number): Promise<void> => {
+    const s = loop.node.status();
+    if (s.role !== "leader") throw loop.notLeader();
+    const best = s.progress
+      .filter((p) => p.id !== raftId && !p.learner && p.recentActive)
+      .sort((a, b) => b.match - a.match)[0];
+    const target = to ?? best?.id;
+    if (target === raftId) return;
+    if (target === undefined || !s.progress.some((p) => p.id === target && !p.learner)) {
+      throw new TswarmError("unavailable", "no other manager can take the leadership now");
+    }
+    loop.node.transferLeadership(target);
+    loop.schedule();
+    for (let ticks = 0; ticks < electionTicks * 2; ticks++) {
+      await pause();
+      const now = loop.node.status();
+      if (now.leader !== raftId && now.leader !== 0) return;
+    }
+    throw new TswarmError("unavailable", `manager ${target} did not take the leadership in time`);
+  };
+
+  const host: TransportHost = {
+    raftId,
+    clusterId,
+    receive: (messages) => loop.receive(messages),
+    receiveSnapshot: (from, term, pieces) => loop.receiveSnapshot(from, term, pieces),
+    unreachable: (id) => loop.reportUnreachable(id),
+    isRemoved: (id) => loop.node.status().conf.removed.includes(id),
+    removedByOthers: () => options.onRemoved?.(),
+    peers: () => [...loop.peers.values()],
+    addMember,
+    removeMember,
+  };
+
+  const stop = async (): Promise<void> => {
+    if (loop.stopped !== null) return;
+    if (loop.node.status().role === "leader" && loop.node.status().conf.voters.length > 1) {
+      await transferLeadership().catch((error) => logger.warn("stops without handing over leadership", { error }));
+    }
+    loop.halt(new TswarmError("unavailable", "this manager is stopping"));
+    await files.wal.close();
+    files.unlock();
+  };
+
+  await loop.start(options.transport(host));
+  return {
+    host,
+    propose: (data) => loop.propose(data),
+    readBarrier: () => loop.readBarrier(),
+    status,
+    onStatus: (listener) => {
+      listeners.add(listener);
+      listener(status());
+      return () => listeners.delete(listener);
+    },
+    addMember,
+    removeMember,
+    transferLeadership,
+    stop,
+    abandon: () => {
+      loop.halt(new TswarmError("unavailable", "this manager is gone"));
+      files.wal.abandon();
+      files.unlock();
+    },
+  };
+};

@@ -1,0 +1,169 @@
+// The server side of service Raft: definition, handlers, and how errors become gRPC statuses.
+import { crc32 } from "node:zlib";
+import * as grpc from "@grpc/grpc-js";
+import { TswarmError } from "#base/errors.ts";
+import { decodeFrame, encodeFrame, type Frame } from "#control-plane/raft-host/frame-codec.ts";
+import { decodeMessage } from "#control-plane/raft-host/message-codec.ts";
+import type { TransportHost } from "#control-plane/raft-host/transport.ts";
+import {
+  JoinRaftRequest,
+  JoinRaftResponse,
+  LeaveRaftRequest,
+  LeaveRaftResponse,
+  SnapshotPart,
+  SnapshotReceived,
+} from "#proto/gen/raft.ts";
+
+type Wire<T> = { encode(m: T): { finish(): Uint8Array }; decode(bytes: Uint8Array): T };
+
+const method = <Q, S>(name: string, request: Wire<Q>, response: Wire<S>, streams: readonly [boolean, boolean]) => ({
+  path: `/tswarm.v1.Raft/${name}`,
+  requestStream: streams[0],
+  responseStream: streams[1],
+  requestSerialize: (m: Q) => Buffer.from(request.encode(m).finish()),
+  requestDeserialize: (bytes: Buffer) => request.decode(bytes),
+  responseSerialize: (m: S) => Buffer.from(response.encode(m).finish()),
+  responseDeserialize: (bytes: Buffer) => response.decode(bytes),
+});
+
+const NOTHING = Buffer.alloc(0);
+
+export const raftServiceDefinition = {
+  messages: {
+    path: "/tswarm.v1.Raft/Messages",
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: encodeFrame,
+    requestDeserialize: decodeFrame,
+    // RaftFrameAck has no fields.
+    responseSerialize: (_: null) => NOTHING,
+    responseDeserialize: (_: Buffer) => null,
+  },
+  snapshot: method("Snapshot", SnapshotPart, SnapshotReceived, [true, false]),
+  join: method("Join", JoinRaftRequest, JoinRaftResponse, [false, false]),
+  leave: method("Leave", LeaveRaftRequest, LeaveRaftResponse, [false, false]),
+} as const;
+
+/** Metadata keys: the leader's address beside FAILED_PRECONDITION; that the caller was removed beside PERMISSION_DENIED. */
+export const LEADER_ADDR = "tswarm-leader-addr";
+export const REMOVED = "tswarm-removed";
+
+const STATUS: Partial<Record<TswarmError["code"], grpc.status>> = {
+  not_leader: grpc.status.FAILED_PRECONDITION,
+  conflict: grpc.status.FAILED_PRECONDITION,
+  not_found: grpc.status.NOT_FOUND,
+  invalid: grpc.status.INVALID_ARGUMENT,
+  forbidden: grpc.status.PERMISSION_DENIED,
+  unauthenticated: grpc.status.UNAUTHENTICATED,
+  unavailable: grpc.status.UNAVAILABLE,
+  unknown_outcome: grpc.status.UNKNOWN,
+};
+
+const statusOf = (thrown: unknown): grpc.StatusObject => {
+  const error = TswarmError.from(thrown);
+  const metadata = new grpc.Metadata();
+  if (error.leaderAddr !== undefined) metadata.set(LEADER_ADDR, error.leaderAddr);
+  return { code: STATUS[error.code] ?? grpc.status.INTERNAL, details: error.message, metadata };
+};
+
+export type AnyCall = { getPeer(): string; metadata: grpc.Metadata };
+
+/**
+ * Handlers for `server.addService(raftServiceDefinition, …)`. `authorize` throws TswarmError for a caller that is no
+ * manager (Messages, Snapshot, Leave) or may not become one (Join).
+ */
+export const raftServiceHandlers = (
+  host: TransportHost,
+  authorize: (call: AnyCall, method: "messages" | "snapshot" | "join" | "leave") => void,
+): grpc.UntypedServiceImplementation => {
+  const checkAddressed = (clusterId: string, to: number): void => {
+    if (clusterId !== host.clusterId) throw new TswarmError("forbidden", "the sender belongs to another cluster");
+    if (to !== host.raftId) throw new TswarmError("forbidden", `this is member ${host.raftId}, not ${to}`);
+  };
+  const removedStatus = (): grpc.StatusObject => {
+    const metadata = new grpc.Metadata();
+    metadata.set(REMOVED, "1");
+    return { code: grpc.status.PERMISSION_DENIED, details: "this manager was removed from the cluster", metadata };
+  };
+
+  const messages = (call: grpc.ServerDuplexStream<Frame, null>): void => {
+    const refuse = (error: unknown) => call.emit("error", statusOf(error));
+    call.on("error", () => {});
+    try {
+      authorize(call, "messages");
+    } catch (error) {
+      refuse(error);
+      return;
+    }
+    call.on("data", (frame: Frame) => {
+      try {
+        checkAddressed(frame.clusterId, frame.to);
+        if (host.isRemoved(frame.from)) {
+          call.emit("error", removedStatus());
+          return;
+        }
+        host.receive(frame.messages.map(decodeMessage).filter((m) => m.from === frame.from));
+      } catch (error) {
+        refuse(error);
+      }
+    });
+    call.on("end", () => call.end());
+  };
+
+  const snapshot = (
+    call: grpc.ServerReadableStream<SnapshotPart, SnapshotReceived>,
+    answer: grpc.sendUnaryData<SnapshotReceived>,
+  ): void => {
+    const receive = async () => {
+      authorize(call, "snapshot");
+      const parts = call[Symbol.asyncIterator]() as AsyncIterator<SnapshotPart>;
+      const first = (await parts.next()).value?.part as SnapshotPart["part"];
+      if (first?.$case !== "start") throw new TswarmError("invalid", "a snapshot begins with its start");
+      const { clusterId, from, to, term } = first.value;
+      checkAddressed(clusterId, to);
+      await host.receiveSnapshot(from, term, dataOf(parts));
+    };
+    receive().then(
+      () => answer(null, {}),
+      (error) => answer(statusOf(error)),
+    );
+  };
+
+  const unary =
+    <Q, S>(name: "join" | "leave", handle: (request: Q) => Promise<S>): grpc.handleUnaryCall<Q, S> =>
+    (call, answer) => {
+      const run = async () => {
+        authorize(call, name);
+        return handle(call.request);
+      };
+      run().then(
+        (response) => answer(null, response),
+        (error) => answer(statusOf(error)),
+      );
+    };
+
+  return {
+    messages,
+    snapshot,
+    join: unary("join", async ({ nodeId, addr }: JoinRaftRequest): Promise<JoinRaftResponse> => {
+      const raftId = await host.addMember(nodeId, addr);
+      return { raftId, clusterId: host.clusterId, peers: host.peers().map((p) => ({ ...p })) };
+    }),
+    leave: unary("leave", async ({ raftId }: LeaveRaftRequest): Promise<LeaveRaftResponse> => {
+      await host.removeMember(raftId);
+      return {};
+    }),
+  } as unknown as grpc.UntypedServiceImplementation;
+};
+
+/** The data parts. The end must be there: without it the sender broke off. */
+async function* dataOf(parts: AsyncIterator<SnapshotPart>): AsyncIterable<Uint8Array> {
+  for (let crc = 0; ; ) {
+    const next = await parts.next();
+    const part = next.done ? undefined : next.value.part;
+    if (part?.$case === "end" && part.value.crc32 === crc) return;
+    if (part?.$case !== "data") throw new TswarmError("unavailable", "the snapshot did not arrive completely");
+    crc = crc32(part.value, crc);
+    yield part.value;
+  }
+}

@@ -1,0 +1,33 @@
+// How members reach each other, as the host sees it. Messages may be lost, repeated and reordered; raft copes.
+import type { Message, SnapshotMeta } from "#control-plane/raft/types.ts";
+import type { Peer } from "#control-plane/raft-host/peers.ts";
+
+export type RaftTransport = {
+  /** One batch for one member. Never waits and never throws: what can't be sent is dropped and reported. */
+  send(to: number, messages: readonly Message[]): void;
+  /** A snapshot file in pieces. Resolves when the member has it complete and checked. */
+  sendSnapshot(to: number, term: number, meta: SnapshotMeta, pieces: AsyncIterable<Uint8Array>): Promise<void>;
+  /** All other members; also after a change of address. */
+  setPeers(peers: readonly Peer[]): void;
+  close(): void;
+};
+
+/** What a transport calls. */
+export type TransportHost = {
+  readonly raftId: number;
+  readonly clusterId: string;
+  receive(messages: readonly Message[]): void;
+  /** Takes a snapshot file in; resolves when it is complete, checked and given to the core. */
+  receiveSnapshot(from: number, term: number, pieces: AsyncIterable<Uint8Array>): Promise<void>;
+  unreachable(id: number): void;
+  /** Whether that id was a member and is none any more. */
+  isRemoved(id: number): boolean;
+  /** Another member says that this one was removed. */
+  removedByOthers(): void;
+  peers(): readonly Peer[];
+  /** Leader only, as in `ReplicatedLog`. */
+  addMember(nodeId: string, addr: string): Promise<number>;
+  removeMember(raftId: number): Promise<void>;
+};
+
+export type ConnectTransport = (host: TransportHost) => RaftTransport;

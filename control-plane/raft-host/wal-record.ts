@@ -1,0 +1,82 @@
+// The records of the write-ahead log as bytes. The first byte is the kind.
+import { TswarmError } from "#base/errors.ts";
+import type { Entry, HardState } from "#control-plane/raft/types.ts";
+import { ByteReader, ByteWriter } from "#control-plane/raft-host/byte-codec.ts";
+import { readEntry, writeEntry } from "#control-plane/raft-host/message-codec.ts";
+
+/** `previousEnd`: where the records of the segment before end; shows when it has lost its end. */
+export type WalHeader = {
+  readonly raftId: number;
+  readonly clusterId: string;
+  readonly seq: number;
+  readonly previousEnd: number;
+};
+
+export type WalRecord =
+  | { readonly kind: "header"; readonly header: WalHeader }
+  | { readonly kind: "entry"; readonly entry: Entry }
+  | { readonly kind: "hard-state"; readonly hardState: HardState }
+  /** A snapshot file of that index is complete. `reset`: it was received and replaces the whole log. */
+  | { readonly kind: "snapshot"; readonly index: number; readonly term: number; readonly reset: boolean }
+  /** The members' names and addresses as the host encodes them. */
+  | { readonly kind: "peers"; readonly data: Uint8Array };
+
+const FORMAT = 1;
+
+export const encodeRecord = (record: WalRecord): Buffer => {
+  const w = new ByteWriter(record.kind === "entry" ? record.entry.data.length + 32 : 64);
+  switch (record.kind) {
+    case "header":
+      w.byte(1);
+      w.byte(FORMAT);
+      w.varint(record.header.raftId);
+      w.bytes(Buffer.from(record.header.clusterId));
+      w.varint(record.header.seq);
+      w.varint(record.header.previousEnd);
+      break;
+    case "entry":
+      w.byte(2);
+      writeEntry(w, record.entry);
+      break;
+    case "hard-state":
+      w.byte(3);
+      w.varint(record.hardState.term);
+      w.varint(record.hardState.vote);
+      w.varint(record.hardState.commit);
+      break;
+    case "snapshot":
+      w.byte(4);
+      w.varint(record.index);
+      w.varint(record.term);
+      w.byte(record.reset ? 1 : 0);
+      break;
+    case "peers":
+      w.byte(5);
+      w.bytes(record.data);
+  }
+  return w.done();
+};
+
+export const decodeRecord = (payload: Uint8Array): WalRecord => {
+  const r = new ByteReader(payload);
+  const code = r.byte();
+  switch (code) {
+    case 1: {
+      const format = r.byte();
+      if (format !== FORMAT) throw new TswarmError("unsupported", `log format ${format}: this version knows ${FORMAT}`);
+      const raftId = r.varint();
+      const clusterId = Buffer.from(r.bytes()).toString();
+      return { kind: "header", header: { raftId, clusterId, seq: r.varint(), previousEnd: r.varint() } };
+    }
+    case 2:
+      return { kind: "entry", entry: readEntry(r) };
+    case 3:
+      return { kind: "hard-state", hardState: { term: r.varint(), vote: r.varint(), commit: r.varint() } };
+    case 4:
+      return { kind: "snapshot", index: r.varint(), term: r.varint(), reset: r.byte() === 1 };
+    case 5:
+      return { kind: "peers", data: r.bytes() };
+    default:
+      throw new TswarmError("internal", `unknown kind of log record (${code})`);
+  }
+};

@@ -1,0 +1,260 @@
+// The write-ahead log: what this member must not forget, in segments `<sequence>-<first index>.wal`.
+//
+// Group commit: records gather while one sync is running; then they go out in one write and one sync.
+// Each segment begins with who it belongs to, the newest hard state, members and snapshot, so older segments can go.
+// A failed write or sync is final: after it the kernel may have dropped the data, so every later call fails too.
+import path from "node:path";
+import { TswarmError } from "#base/errors.ts";
+import type { Logger } from "#base/log.ts";
+import type { Entry, HardState } from "#control-plane/raft/types.ts";
+import type { Disk, DiskFile } from "#control-plane/raft-host/disk.ts";
+import { frameSize, writeFrame } from "#control-plane/raft-host/wal-frame.ts";
+import { readWal, type WalContents } from "#control-plane/raft-host/wal-read.ts";
+import { encodeRecord, type WalHeader, type WalRecord } from "#control-plane/raft-host/wal-record.ts";
+
+export type WalOptions = {
+  readonly dir: string;
+  readonly disk: Disk;
+  readonly segmentBytes: number;
+  readonly logger: Logger;
+};
+
+export type Wal = {
+  /** Queues records, in order. They reach the file with the next sync at the latest. */
+  append(records: readonly WalRecord[]): void;
+  /** Resolves when everything appended before the call is on the medium. */
+  sync(): Promise<void>;
+  /** Entries up to `index` are not needed any more: removes the segments that hold nothing else. */
+  release(index: number): void;
+  /** Waits for the sync that runs, then closes. */
+  close(): Promise<void>;
+  /** Closes without writing what is queued, as a crash would. */
+  abandon(): void;
+};
+
+type OpenSegment = { readonly name: string; maxIndex: number };
+
+export const segmentName = (seq: number, firstIndex: number): string =>
+  `${seq.toString(16).padStart(8, "0")}-${firstIndex.toString(16).padStart(16, "0")}.wal`;
+
+/**
+ * Opens the log in `dir`, or makes a new one for `identity`. A torn end is cut, with a copy kept as `<name>.torn`; damage to
+ * synced data is refused with `internal`.
+ */
+export const openWal = async (
+  options: WalOptions,
+  identity: Pick<WalHeader, "raftId" | "clusterId"> | null,
+): Promise<{ wal: Wal; contents: WalContents }> => {
+  const { dir, disk, logger } = options;
+  disk.makeDirectory(dir);
+  for (const name of disk.list(dir)) if (name.endsWith(".tmp")) disk.remove(path.join(dir, name));
+  const contents = readWal(disk, dir, logger);
+  if (contents.header === null && identity === null) {
+    throw new TswarmError("not_found", `${dir} holds no log, and there is no identity to make one`);
+  }
+  const wal = new SegmentedWal(options, contents.header ?? { ...identity!, seq: 0, previousEnd: 0 }, contents);
+  await wal.start(contents);
+  return { wal, contents };
+};
+
+class SegmentedWal implements Wal {
+  #options: WalOptions;
+  #header: WalHeader;
+  #file: DiskFile | null = null;
+  #segments: OpenSegment[];
+  #end = 0;
+  #durable = 0;
+  #lastIndex: number;
+  // Repeated at the beginning of each segment.
+  #hardState: HardState | null;
+  #peers: Uint8Array | null;
+  #snapshot: { index: number; term: number } | null;
+
+  #queue: Buffer[] = [];
+  #queuedIndexes: number[] = [];
+  #waiting: { resolve: () => void; reject: (error: unknown) => void }[] = [];
+  #running = false;
+  #failure: unknown = null;
+  #closed = false;
+  #spare: Promise<DiskFile> | null = null;
+
+  constructor(options: WalOptions, header: WalHeader, contents: WalContents) {
+    this.#options = options;
+    this.#header = header;
+    this.#segments = contents.segments.map(({ name, maxIndex }) => ({ name, maxIndex }));
+    this.#hardState = contents.hardState;
+    this.#peers = contents.peers;
+    this.#snapshot = contents.snapshot;
+    this.#lastIndex = contents.entries.at(-1)?.index ?? contents.snapshot?.index ?? 0;
+  }
+
+  #path(name: string): string {
+    return path.join(this.#options.dir, name);
+  }
+
+  async start(contents: WalContents): Promise<void> {
+    const last = contents.segments.at(-1);
+    if (last === undefined) {
+      this.#openSegment(this.#create("first.tmp"));
+      await this.#file!.sync();
+      this.#durable = this.#end;
+    } else {
+      this.#file = this.#options.disk.open(this.#path(last.name), "existing");
+      // What was read may still be only in the page cache; and the place behind a cut end must be zero.
+      this.#file.truncate(last.end);
+      await this.#file.fillTo(this.#options.segmentBytes);
+      this.#file.syncNow();
+      this.#end = this.#durable = last.end;
+    }
+    this.#prepareSpare();
+  }
+
+  #create(name: string): DiskFile {
+    return this.#options.disk.open(this.#path(name), "create");
+  }
+
+  /** The next segment, filled with zeros in the background: syncing a filled file is faster and can't run out of space. */
+  #prepareSpare(): void {
+    const fill = async () => {
+      const file = this.#create("next.tmp");
+      await file.fillTo(this.#options.segmentBytes);
+      await file.sync();
+      return file;
+    };
+    this.#spare = fill();
+    this.#spare.catch((error) => this.#fail(error));
+  }
+
+  /** Gives the `.tmp` file its name and its first records. The caller syncs. */
+  #openSegment(file: DiskFile, tmp = "first.tmp"): void {
+    const { disk, dir } = this.#options;
+    this.#header = { ...this.#header, seq: this.#header.seq + 1, previousEnd: this.#end };
+    const name = segmentName(this.#header.seq, this.#lastIndex + 1);
+    const records: WalRecord[] = [{ kind: "header", header: this.#header }];
+    if (this.#peers !== null) records.push({ kind: "peers", data: this.#peers });
+    if (this.#snapshot !== null) records.push({ kind: "snapshot", reset: false, ...this.#snapshot });
+    if (this.#hardState !== null) records.push({ kind: "hard-state", hardState: this.#hardState });
+    this.#file = file;
+    this.#end = 0;
+    this.#durable = 0;
+    this.#write(records.map(encodeRecord));
+    file.syncNow();
+    disk.rename(this.#path(tmp), this.#path(name));
+    disk.syncDirectory(dir);
+    this.#durable = this.#end;
+    this.#segments.push({ name, maxIndex: 0 });
+  }
+
+  append(records: readonly WalRecord[]): void {
+    for (const record of records) {
+      if (record.kind === "hard-state") this.#hardState = record.hardState;
+      if (record.kind === "peers") this.#peers = record.data;
+      if (record.kind === "snapshot") this.#snapshot = { index: record.index, term: record.term };
+      this.#queue.push(encodeRecord(record));
+      this.#queuedIndexes.push(record.kind === "entry" ? record.entry.index : 0);
+    }
+  }
+
+  sync(): Promise<void> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    if (this.#closed) return Promise.reject(new TswarmError("unavailable", "the log is closed"));
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      if (!this.#running) void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    while (this.#waiting.length > 0 && this.#failure === null) {
+      const waiting = this.#waiting;
+      this.#waiting = [];
+      try {
+        if (this.#end >= this.#options.segmentBytes) await this.#rotate();
+        this.#flushQueue();
+        await this.#file!.sync();
+        this.#durable = this.#end;
+        for (const { resolve } of waiting) resolve();
+      } catch (error) {
+        this.#waiting.unshift(...waiting);
+        this.#fail(error);
+      }
+    }
+    this.#running = false;
+  }
+
+  #flushQueue(): void {
+    const payloads = this.#queue;
+    if (payloads.length === 0) return;
+    const current = this.#segments.at(-1)!;
+    for (const index of this.#queuedIndexes) {
+      if (index > 0) this.#lastIndex = index;
+      current.maxIndex = Math.max(current.maxIndex, index);
+    }
+    this.#queue = [];
+    this.#queuedIndexes = [];
+    this.#write(payloads);
+  }
+
+  #write(payloads: readonly Buffer[]): void {
+    const batch = Buffer.alloc(payloads.reduce((sum, p) => sum + frameSize(p), 0));
+    let at = 0;
+    for (const payload of payloads) {
+      writeFrame(batch, at, payload, this.#durable);
+      at += frameSize(payload);
+    }
+    this.#file!.write(batch, this.#end);
+    this.#end += batch.length;
+  }
+
+  /** All of the old segment is synced at this point. */
+  async #rotate(): Promise<void> {
+    const spare = await this.#spare!;
+    if (this.#closed) throw new TswarmError("unavailable", "the log is closed");
+    const old = this.#file!;
+    // Nothing but records may be in an old segment, so that a missing end shows.
+    old.truncate(this.#end);
+    old.syncNow();
+    old.close();
+    // Only what is in the file already counts for the new segment's first records; the queue follows them.
+    this.#openSegment(spare, "next.tmp");
+    this.#prepareSpare();
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
+  }
+
+  release(index: number): void {
+    const { disk, dir } = this.#options;
+    let removed = 0;
+    while (this.#segments.length > 1 && this.#segments[0]!.maxIndex <= index) {
+      disk.remove(this.#path(this.#segments.shift()!.name));
+      removed++;
+    }
+    if (removed > 0) disk.syncDirectory(dir);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    if (this.#failure === null) await this.sync().catch(() => {});
+    this.abandon();
+    await this.#spare?.catch(() => {});
+  }
+
+  abandon(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#fail(new TswarmError("unavailable", "the log is closed"));
+    this.#queue = [];
+    this.#file?.close();
+    this.#spare?.then(
+      (file) => file.close(),
+      () => {},
+    );
+  }
+}
+
+export const entryRecords = (entries: readonly Entry[]): WalRecord[] =>
+  entries.map((entry) => ({ kind: "entry", entry }));
