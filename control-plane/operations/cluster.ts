@@ -1,0 +1,75 @@
+import { refuse } from "#base/errors.ts";
+import { allocateSubnets } from "#control-plane/allocator/subnets.ts";
+import type { Tx, WriteContext } from "#control-plane/state/types.ts";
+import { Cluster, type ClusterSpec, Network, NetworkSpec } from "#proto/gen/types.ts";
+
+export type InitCluster = {
+  readonly id: string;
+  readonly spec: ClusterSpec;
+  readonly caCertificatePem: Buffer;
+  readonly caKeyPem: Buffer;
+  readonly joinTokenWorker: string;
+  readonly joinTokenManager: string;
+};
+
+/** Swarm's values; VXLAN's port is IANA's. */
+const CLUSTER_DEFAULTS = {
+  heartbeatMs: 5_000,
+  taskHistory: 5,
+  dataPathPort: 4789,
+  certValidityMs: 90 * 24 * 3600 * 1000,
+} as const;
+
+const PREDEFINED = ["host", "none", "bridge"] as const;
+
+/** The cluster object and the networks that every cluster has. Refused when there is a cluster already. */
+export const initCluster = (tx: Tx, ctx: WriteContext, input: InitCluster): Cluster => {
+  if (tx.cluster() !== undefined)
+    throw refuse(
+      "conflict",
+      "cluster",
+      "it is initialised already",
+      "Leave the cluster first (tsctl swarm leave --force)",
+    );
+  const { spec } = input;
+  const cluster = Cluster.fromPartial({
+    ...input,
+    spec: {
+      ...spec,
+      name: spec.name || "default",
+      heartbeatMs: spec.heartbeatMs || CLUSTER_DEFAULTS.heartbeatMs,
+      taskHistory: spec.taskHistory || CLUSTER_DEFAULTS.taskHistory,
+      dataPathPort: spec.dataPathPort || CLUSTER_DEFAULTS.dataPathPort,
+      certValidityMs: spec.certValidityMs || CLUSTER_DEFAULTS.certValidityMs,
+    },
+  });
+  tx.put("cluster", cluster);
+  for (const driver of PREDEFINED) {
+    const networkSpec = NetworkSpec.fromPartial({ annotations: { name: driver }, driver, ipv4: driver === "bridge" });
+    const subnets = allocateSubnets(tx, networkSpec);
+    tx.put("network", Network.fromPartial({ id: ctx.newId(), spec: networkSpec, subnets, predefined: true }));
+  }
+  return cluster;
+};
+
+/** The digest of the CA stays in front; only the secret behind the last dash is new. */
+const renewed = (token: string, ctx: WriteContext): string =>
+  `${token.slice(0, token.lastIndexOf("-") + 1)}${ctx.newId()}`;
+
+/** New secrets for the tokens that are chosen: the old ones admit nobody any more; nodes that have joined are not touched. */
+export const rotateTokens = (
+  tx: Tx,
+  ctx: WriteContext,
+  which: { readonly worker: boolean; readonly manager: boolean },
+): Cluster => {
+  const cluster = tx.cluster();
+  if (cluster === undefined)
+    throw refuse("not_found", "cluster", "there is no cluster yet", "Make one with `tsctl swarm init`");
+  const next = {
+    ...cluster,
+    joinTokenWorker: which.worker ? renewed(cluster.joinTokenWorker, ctx) : cluster.joinTokenWorker,
+    joinTokenManager: which.manager ? renewed(cluster.joinTokenManager, ctx) : cluster.joinTokenManager,
+  };
+  tx.put("cluster", next);
+  return next;
+};

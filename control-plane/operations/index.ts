@@ -1,0 +1,14 @@
+export { initCluster, rotateTokens } from "./cluster.ts";
+export { selectNetworks, selectNodes, selectServices, selectTasks } from "./filters.ts";
+export { createNetwork, removeNetwork, viewNetwork } from "./networks.ts";
+export {
+  applyNodeSession,
+  applyTaskStatuses,
+  registerNode,
+  removeNode,
+  setNodeState,
+  updateNode,
+} from "./nodes.ts";
+export { resolveLogTasks, resolveNetwork, resolveNode, resolveService, resolveTask } from "./references.ts";
+export { createService, removeService, serviceWarnings, updateService } from "./services.ts";
+export { deployStack, removeStack } from "./stacks.ts";
