@@ -203,10 +203,10 @@ export const parseAcknowledgement = (m: NetlinkMessage): Acknowledgement => {
     const requestLength = readU32(m.payload.subarray(4)) ?? HEADER_BYTES;
     tail += m.flags & NLM_F.CAPPED ? HEADER_BYTES : align(requestLength);
   }
-  if (!(m.flags & NLM_F.ACK_TLVS) || tail >= m.payload.length) return { errno: -code, text: "", offset: undefined };
+  if (!(m.flags & NLM_F.ACK_TLVS) || tail >= m.payload.length) return { errno: 0 - code, text: "", offset: undefined };
   const attributes = parseAttributes(m.payload.subarray(tail));
   return {
-    errno: -code,
+    errno: 0 - code,
     text: readString(attributes.get(NLMSGERR_ATTR_MSG)) ?? "",
     offset: readU32(attributes.get(NLMSGERR_ATTR_OFFS)),
   };

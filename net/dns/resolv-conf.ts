@@ -1,5 +1,5 @@
 // resolv.conf(5): the nameservers that names outside are forwarded to. Search domains and options are the container's affair.
-import { addressBytes } from "#net/codec/address.ts";
+import { isIP } from "node:net";
 
 export type Upstream = { readonly address: string; readonly port: number };
 
@@ -8,15 +8,6 @@ export const parseResolvConf = (text: string): Upstream[] =>
   text
     .split("\n")
     .flatMap((line) => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? [])
-    .filter(isAddress)
+    .filter((address) => isIP(address) !== 0)
     .slice(0, 3)
     .map((address) => ({ address, port: 53 }));
-
-const isAddress = (text: string): boolean => {
-  try {
-    addressBytes(text.split("%")[0]!);
-    return true;
-  } catch {
-    return false;
-  }
-};

@@ -7,7 +7,7 @@
 // Which of several holders of one name answers: the asking container's own stack first, then the kind of name (a
 // service's name, its alias, a derived name), then the earlier network. Holders that are still equal answer together.
 import type { Random } from "#base/random.ts";
-import { addressBytes } from "#net/codec/address.ts";
+import { familyOf, parseAddress } from "#net/model/cidr.ts";
 import type { DnsNetwork, DnsService, DnsZone } from "#net/model/dns.ts";
 
 export const TTL_SECONDS = 5;
@@ -117,9 +117,13 @@ const pointersOf = (service: DnsService, network: DnsNetwork): [address: string,
 
 /** RFC 1035 §3.5 and RFC 3596 §2.5: "2.0.0.10.in-addr.arpa", nibbles for IPv6. */
 export const reverseName = (address: string): string => {
-  const bytes = [...addressBytes(address)].reverse();
-  if (bytes.length === 4) return `${bytes.join(".")}.in-addr.arpa`;
-  return `${bytes.map((b) => `${(b & 15).toString(16)}.${(b >> 4).toString(16)}`).join(".")}.ip6.arpa`;
+  const v4 = familyOf(address) === 4;
+  const digits = parseAddress(address)
+    .toString(16)
+    .padStart(v4 ? 8 : 32, "0");
+  if (!v4) return `${[...digits].reverse().join(".")}.ip6.arpa`;
+  const bytes = digits.match(/../g)!.map((pair) => Number.parseInt(pair, 16));
+  return `${bytes.reverse().join(".")}.in-addr.arpa`;
 };
 
 /** `name` without the final dot, in any case; it comes back in the records as it was asked. */

@@ -59,7 +59,7 @@ const eventOf = (m: NetlinkMessage): KernelEvent | undefined => {
 };
 
 // Without a reference a poll handle is collected and falls silent.
-const watched = new Set<koffi.node.PollHandle>();
+const watched = new Set<ReturnType<typeof koffi.node.poll>>();
 
 export const watchNetns = (
   netnsPath: string | null,
