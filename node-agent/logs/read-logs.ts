@@ -1,7 +1,7 @@
 // Reads a container's log: the rotated files from old to new, then the present one, then what is still being written (inotify).
 // Memory does not grow with the log: files are read in blocks, and the last N lines are found from the end.
 import { type FSWatcher, watch } from "node:fs";
-import { type FileHandle, open, readdir } from "node:fs/promises";
+import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { createJoiner, type LogRecord, parseLine } from "./k8s-file.ts";
 import { startOfTail } from "./tail.ts";
@@ -22,10 +22,11 @@ const BLOCK_BYTES = 64 << 10;
 const NEWLINE = 0x0a;
 
 /** Lines of one file from an offset to its present end; `carry` keeps an unfinished line until the file has grown. */
-const createLines = (handle: FileHandle, from: number) => {
-  let offset = from;
+const createLines = (handle: FileHandle) => {
+  let offset = 0;
   let carry = Buffer.alloc(0);
-  return async function* (): AsyncGenerator<Uint8Array> {
+  return async function* (from = offset): AsyncGenerator<Uint8Array> {
+    offset = from;
     for (;;) {
       const block = Buffer.allocUnsafe(BLOCK_BYTES);
       const { bytesRead } = await handle.read(block, 0, BLOCK_BYTES, offset);
@@ -55,11 +56,33 @@ export const logFiles = async (path: string): Promise<string[]> => {
   return entries.includes(name) ? [...rotated, path] : rotated;
 };
 
-const openIfThere = (path: string): Promise<FileHandle | undefined> =>
-  open(path, "r").catch((e: NodeJS.ErrnoException) => {
-    if (e.code === "ENOENT") return undefined;
-    throw e;
-  });
+type LogFile = {
+  readonly handle: FileHandle;
+  readonly inode: number;
+  readonly lines: (from?: number) => AsyncGenerator<Uint8Array>;
+};
+
+/** The files of a log, opened, from old to new; the reader closes them. */
+const openLog = async (path: string): Promise<LogFile[]> => {
+  const files: LogFile[] = [];
+  // From new to old: a rotation meanwhile then shows a file twice, instead of hiding one.
+  for (const name of (await logFiles(path)).reverse()) {
+    const handle = await open(name, "r").catch((e: NodeJS.ErrnoException) => {
+      if (e.code !== "ENOENT") throw e;
+    });
+    if (!handle) continue;
+    const { ino } = await handle.stat();
+    if (files.some(({ inode }) => inode === ino)) await handle.close();
+    else files.unshift({ handle, inode: ino, lines: createLines(handle) });
+  }
+  return files;
+};
+
+const inodeOf = (path: string): Promise<number | undefined> =>
+  stat(path).then(
+    ({ ino }) => ino,
+    () => undefined,
+  );
 
 /** Resolves at the next change of the folder after the last call, at once when one has been missed. */
 const watchFolder = (folder: string, signal: AbortSignal) => {
@@ -100,49 +123,42 @@ export async function* readLogs(path: string, options: ReadOptions): AsyncGenera
   };
   // Watching starts before reading, or a change in between would be missed.
   const changes = follow ? watchFolder(dirname(path), signal) : undefined;
-  const handles = new Set<FileHandle>();
-  const release = async (handle: FileHandle) => {
-    handles.delete(handle);
-    await handle.close();
+  let files: LogFile[] = [];
+  /** Reads to the end of the last file, which stays open: it may grow. */
+  const readThrough = async function* (from = 0) {
+    for (;;) {
+      const [file, next] = files;
+      if (!file) return;
+      yield* records(from > 0 ? file.lines(from) : file.lines());
+      from = 0;
+      if (!next) return;
+      files.shift();
+      await file.handle.close();
+    }
   };
   try {
-    // All files are opened before the first is read: a rotation meanwhile only renames them.
-    for (const file of await logFiles(path)) {
-      const handle = await openIfThere(file);
-      if (handle) handles.add(handle);
-    }
-    const ordered = [...handles];
-    const from = await startOfTail(ordered, options);
-    let current: { handle: FileHandle; inode: number; lines: () => AsyncGenerator<Uint8Array> } | undefined;
-    for (const [index, handle] of ordered.entries()) {
-      if (index < from.file) {
-        await release(handle);
-        continue;
-      }
-      const lines = createLines(handle, index === from.file ? from.offset : 0);
-      yield* records(lines());
-      if (index < ordered.length - 1) await release(handle);
-      else current = { handle, inode: (await handle.stat()).ino, lines };
-    }
+    files = await openLog(path);
+    const start = await startOfTail(
+      files.map(({ handle }) => handle),
+      options,
+    );
+    for (const { handle } of files.splice(0, start.file)) await handle.close();
+    yield* readThrough(start.offset);
     while (changes && !signal.aborted) {
       await changes.next();
-      const next = await openIfThere(path);
-      if (next) handles.add(next);
-      const inode = (await next?.stat())?.ino;
-      // The old file is complete once the new one is there: it is made by the process that writes.
-      if (current) yield* records(current.lines());
-      if (!next) continue;
-      if (inode === current?.inode) {
-        await release(next);
-        continue;
-      }
-      if (current) await release(current.handle);
-      current = { handle: next, inode: inode!, lines: createLines(next, 0) };
-      yield* records(current.lines());
+      const current = files[0];
+      if (current && (await inodeOf(path)) !== current.inode) {
+        // A slow reader may be several rotations behind. What is older than the present file has been read.
+        const now = await openLog(path);
+        const at = now.findIndex(({ inode }) => inode === current.inode);
+        for (const { handle } of now.splice(0, at + 1)) await handle.close();
+        files.push(...now);
+      } else if (!current) files = await openLog(path);
+      yield* readThrough();
     }
     if (!signal.aborted) yield* joiner.rest().filter(wanted);
   } finally {
     changes?.close();
-    for (const handle of handles) await handle.close();
+    for (const { handle } of files) await handle.close();
   }
 }

@@ -25,6 +25,8 @@ const self = fileURLToPath(import.meta.url);
 /** On a host with both cgroup versions crun needs a mount namespace of its own, which a running Node can't give itself. */
 const needsLauncher = existsSync("/sys/fs/cgroup/unified/cgroup.procs");
 
+const sh = (script: string) => ["sh", "-c", script];
+
 const COMMANDS = "sh sleep echo cat id env ls hostname stty touch head tail yes dd grep mkdir kill seq tr true".split(
   " ",
 );
@@ -45,6 +47,25 @@ if (needsLauncher)
       const { status, stdout, stderr } = spawnSync("bin/tswarm-private-mounts", mocha, { cwd: root, encoding: "utf8" });
       expect(status, `${stdout}${stderr}`).to.equal(0);
       expect(stdout).to.match(/[2-9]\d passing/);
+    });
+
+    it("finds the mounts of the last start again when it keeps its namespace", () => {
+      const dir = mkdtempSync("/tmp/tswarm-launcher-");
+      const keep = join(dir, "ns/mounts");
+      const run = (script: string) =>
+        execFileSync("bin/tswarm-private-mounts", sh(script), {
+          ...{ cwd: root, encoding: "utf8", env: { ...process.env, TSWARM_MOUNT_NAMESPACE: keep } },
+        });
+      try {
+        run(`mkdir ${dir}/m && mount -t tmpfs x ${dir}/m && touch ${dir}/m/still-here`);
+        expect(run(`ls ${dir}/m; pwd; ls -A /sys/fs/cgroup/unified`)).to.equal(
+          `still-here\n${root.replace(/\/$/, "")}\n`,
+        );
+        expect(readdirSync(join(dir, "m"))).to.deep.equal([]);
+      } finally {
+        for (const path of [keep, join(dir, "ns")]) spawnSync("umount", [path]);
+        rmSync(dir, { recursive: true, force: true });
+      }
     });
   });
 else describe("CrunRuntime", suite);
@@ -93,7 +114,6 @@ function suite() {
     const lines = (await logs(logPath)).filter((l) => l.startsWith("out ")).map((l) => l.slice(4));
     return { code, lines, text: lines.join("\n"), all: (await logs(logPath)).join("\n") };
   };
-  const sh = (script: string) => ["sh", "-c", script];
   /** Follows the log until a line contains the text. */
   const lineWith = async (path: string, text: string) => {
     const abort = new AbortController();
