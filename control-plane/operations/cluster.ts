@@ -52,23 +52,19 @@ export const initCluster = (tx: Tx, ctx: WriteContext, input: InitCluster): Clus
   return cluster;
 };
 
-/** The digest of the CA stays in front; only the secret behind the last dash is new. */
-const renewed = (token: string, ctx: WriteContext): string =>
-  `${token.slice(0, token.lastIndexOf("-") + 1)}${ctx.newId()}`;
-
-/** New secrets for the tokens that are chosen: the old ones admit nobody any more; nodes that have joined are not touched. */
+/** Puts new tokens in place of those that are given: the old ones admit nobody any more; nodes that have joined are not touched. */
 export const rotateTokens = (
   tx: Tx,
-  ctx: WriteContext,
-  which: { readonly worker: boolean; readonly manager: boolean },
+  _ctx: WriteContext,
+  tokens: { readonly worker?: string; readonly manager?: string },
 ): Cluster => {
   const cluster = tx.cluster();
   if (cluster === undefined)
     throw refuse("not_found", "cluster", "there is no cluster yet", "Make one with `tsctl swarm init`");
   const next = {
     ...cluster,
-    joinTokenWorker: which.worker ? renewed(cluster.joinTokenWorker, ctx) : cluster.joinTokenWorker,
-    joinTokenManager: which.manager ? renewed(cluster.joinTokenManager, ctx) : cluster.joinTokenManager,
+    joinTokenWorker: tokens.worker ?? cluster.joinTokenWorker,
+    joinTokenManager: tokens.manager ?? cluster.joinTokenManager,
   };
   tx.put("cluster", next);
   return next;
