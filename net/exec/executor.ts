@@ -3,7 +3,6 @@
 import { TswarmError } from "#base/errors.ts";
 import type { Kernel } from "#net/exec/kernel.ts";
 import { createNetns, deleteNetns } from "#net/kernel/netns.ts";
-import { runNft } from "#net/kernel/nft.ts";
 import type { LinkAdd, NeighOp } from "#net/kernel/rtnl.ts";
 import { writeSysctl } from "#net/kernel/sysctl.ts";
 import { ROUTE_PROTOCOL } from "#net/model/host-state.ts";
@@ -80,8 +79,9 @@ const EXECUTORS: Executors = {
   "neigh-del": one,
   "fdb-set": one,
   "fdb-del": one,
-  "nft-set": ({ ns, ruleset }, kernel) => runNft(kernel.path(ns), ruleset),
-  "nft-del": ({ ns }, kernel) => runNft(kernel.path(ns), DELETE_TABLE),
+  "nft-set": ({ ns, ruleset, replaces }, kernel) =>
+    void kernel.nft(ns).run(replaces ? DELETE_TABLE + ruleset : ruleset),
+  "nft-del": ({ ns }, kernel) => void kernel.nft(ns).run(DELETE_TABLE),
 };
 
 type EntryOp = Op<"neigh-set" | "neigh-del" | "fdb-set" | "fdb-del">;

@@ -4,6 +4,7 @@
 import { readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { netnsExists } from "#net/kernel/netns.ts";
+import { NftSession } from "#net/kernel/nft.ts";
 import { Rtnl } from "#net/kernel/rtnl.ts";
 import { isContainerNs, isOverlayNs } from "#net/model/ifname.ts";
 
@@ -19,6 +20,7 @@ export const netnsPathOf = (runDir: string, name: string): string => join(runDir
 export class Kernel {
   readonly #place: KernelPlace;
   readonly #sockets = new Map<string, Rtnl>();
+  readonly #nft = new Map<string, NftSession>();
 
   constructor(place: KernelPlace) {
     this.#place = place;
@@ -38,14 +40,25 @@ export class Kernel {
     return socket;
   }
 
+  nft(ns: string): NftSession {
+    let session = this.#nft.get(ns);
+    if (session === undefined) {
+      session = NftSession.open(this.path(ns));
+      this.#nft.set(ns, session);
+    }
+    return session;
+  }
+
   /** An open socket keeps a namespace alive: close it before the namespace is deleted. */
   release(ns: string): void {
     this.#sockets.get(ns)?.close();
     this.#sockets.delete(ns);
+    this.#nft.get(ns)?.close();
+    this.#nft.delete(ns);
   }
 
   releaseAll(): void {
-    for (const ns of [...this.#sockets.keys()]) this.release(ns);
+    for (const ns of [...this.#sockets.keys(), ...this.#nft.keys()]) this.release(ns);
   }
 
   /** Our namespaces that exist, without the host's. */

@@ -218,7 +218,7 @@ describe("wiring of two hosts", function () {
     const { drift } = done(host.reconciler.repair(desired(0)));
     expect(drift).to.include(`o-4097: fdb set ${macOf(3)} dev vxlan0 dst ${VTEPS[1]}`);
     expect(drift).to.include("c-t2: route set 0.0.0.0/0 via 10.1.0.1 dev eth0");
-    expect(drift.filter((line) => line.startsWith("c-t2: nft set"))).to.have.length(1);
+    expect(drift.filter((line) => line.startsWith("c-t2: nft replace"))).to.have.length(1);
     expect(drift.filter((line) => line.startsWith("host: link add tse4097"))).to.have.length(1);
     expect(done(host.reconciler.repair(desired(0))).drift).to.deep.equal([]);
     expect(ping(host, "t2", UPSTREAM)).to.match(/1 received/);

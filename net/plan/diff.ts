@@ -69,7 +69,8 @@ const diffNamespace = (pass: Pass): void => {
   if (want.ruleset === undefined) {
     if (have.nftDigest !== "") ops.push({ op: "nft-del", ns });
   } else if (have.nftDigest !== want.ruleset.digest) {
-    ops.push({ op: "nft-set", ns, digest: want.ruleset.digest, ruleset: want.ruleset.text });
+    const { digest, text } = want.ruleset;
+    ops.push({ op: "nft-set", ns, digest, ruleset: text, replaces: have.nftDigest !== "" });
   }
 };
 

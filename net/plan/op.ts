@@ -62,8 +62,17 @@ export type NetOp =
   /** Adds or replaces the VTEP behind a MAC. */
   | { readonly op: "fdb-set"; readonly ns: string; readonly link: string; readonly mac: string; readonly vtep: string }
   | { readonly op: "fdb-del"; readonly ns: string; readonly link: string; readonly mac: string; readonly vtep: string }
-  /** Replaces the whole of our table in one transaction. */
-  | { readonly op: "nft-set"; readonly ns: string; readonly digest: string; readonly ruleset: string }
+  /**
+   * Our table as a whole, in one transaction. `replaces`: there is one. Only then is it deleted first, for the kernel
+   * frees what was deleted after an RCU grace period that somebody has to wait for.
+   */
+  | {
+      readonly op: "nft-set";
+      readonly ns: string;
+      readonly digest: string;
+      readonly ruleset: string;
+      readonly replaces: boolean;
+    }
   | { readonly op: "nft-del"; readonly ns: string };
 
 export type OpName = NetOp["op"];

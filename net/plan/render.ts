@@ -31,7 +31,7 @@ export const render = (op: NetOp): string => {
     case "fdb-del":
       return `${where}: ${words(op.op)} ${op.mac} dev ${op.link} dst ${op.vtep}`;
     case "nft-set":
-      return `${where}: nft set ${op.digest}`;
+      return `${where}: nft ${op.replaces ? "replace" : "set"} ${op.digest}`;
     case "nft-del":
       return `${where}: nft del`;
   }

@@ -20,10 +20,10 @@ export const makeRuleset = (chains: readonly Chain[]): Ruleset | undefined => {
   if (chains.length === 0) return undefined;
   const digest = digestHex(JSON.stringify(chains));
   const body = chains.map((chain) => renderChain(chain, digest)).join("");
-  // Adding an existing table is no error and makes the deletion valid in both cases; the three are one transaction.
-  return { digest, text: `add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${body}}\n` };
+  return { digest, text: `table ${TABLE} {\n${body}}\n` };
 };
 
+/** Alone, or before a ruleset in the same transaction. Adding an existing table is no error, so this is valid without one. */
 export const DELETE_TABLE = `add table ${TABLE}\ndelete table ${TABLE}\n`;
 
 const renderChain = ({ name, hook, rules }: Chain, digest: string): string => {
