@@ -32,9 +32,10 @@ export const nextFree = (
   const given = last === "" ? bounds.first - 1n : parseAddress(last);
   let value = given >= bounds.first - 1n && given < bounds.last ? given + 1n : bounds.first;
   const count = bounds.last - bounds.first + 1n;
-  // One of size + 1 candidates is free: a /64 is never walked through.
-  const tries = count < BigInt(held.size) + 1n ? count : BigInt(held.size) + 1n;
+  let tries = count;
   for (let i = 0n; i < tries; i++) {
+    // One of size + 1 candidates is free: a /64 is never walked through. Most are found before it is worth counting.
+    if (i === 32n && BigInt(held.size) < count) tries = BigInt(held.size) + 1n;
     const address = formatAddress(family, value);
     if (!held.has(address)) return address;
     value = value === bounds.last ? bounds.first : value + 1n;
