@@ -9,6 +9,7 @@ import type { Committed, StateMachine } from "#control-plane/log/log.ts";
 import { grpcTransport } from "#control-plane/raft-host/grpc-transport.ts";
 import type { Beginning } from "#control-plane/raft-host/member-files.ts";
 import { requestJoin } from "#control-plane/raft-host/membership-client.ts";
+import type { Peer } from "#control-plane/raft-host/peers.ts";
 import { openRaftLog, type RaftLog, type RaftLogOptions } from "#control-plane/raft-host/raft-log.ts";
 import { raftServiceDefinition, raftServiceHandlers } from "#control-plane/raft-host/raft-service.ts";
 
@@ -82,7 +83,7 @@ export class TestCluster {
   }
 
   async bootstrap(count: number): Promise<void> {
-    const peers = [];
+    const peers: Peer[] = [];
     for (let raftId = 1; raftId <= count; raftId++) {
       peers.push({ raftId, nodeId: `node-${raftId}`, addr: await pickAddr() });
     }

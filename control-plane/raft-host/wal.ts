@@ -95,9 +95,9 @@ class SegmentedWal implements Wal {
   async start(contents: WalContents): Promise<void> {
     const last = contents.segments.at(-1);
     if (last === undefined) {
-      this.#openSegment(this.#create("first.tmp"));
-      await this.#file!.sync();
-      this.#durable = this.#end;
+      const file = this.#create("first.tmp");
+      await file.fillTo(this.#options.segmentBytes);
+      this.#openSegment(file, "first.tmp");
     } else {
       this.#file = this.#options.disk.open(this.#path(last.name), "existing");
       // What was read may still be only in the page cache; and the place behind a cut end must be zero.
@@ -126,7 +126,7 @@ class SegmentedWal implements Wal {
   }
 
   /** Gives the `.tmp` file its name and its first records. The caller syncs. */
-  #openSegment(file: DiskFile, tmp = "first.tmp"): void {
+  #openSegment(file: DiskFile, tmp: string): void {
     const { disk, dir } = this.#options;
     this.#header = { ...this.#header, seq: this.#header.seq + 1, previousEnd: this.#end };
     const name = segmentName(this.#header.seq, this.#lastIndex + 1);
