@@ -28,11 +28,11 @@ const manualClock = () => {
   return { clock, advance, pending: () => timers.size };
 };
 
-const queryFor = (name: string, type: "A" | "TXT", id: number) => {
-  const bytes = encode({ type: "query", id, flags: RECURSION_DESIRED, questions: [{ type, name }] });
+const queryFor = (name: string, id: number) => {
+  const bytes = encode({ type: "query", id, flags: RECURSION_DESIRED, questions: [{ type: "A", name }] });
   const parsed = parseQuery(bytes);
   if (parsed.kind !== "query") throw new Error("not a query");
-  return { query: parsed.query, bytes };
+  return parsed.query;
 };
 
 describe("forwarding to the host's resolvers", () => {
@@ -94,23 +94,20 @@ describe("forwarding to the host's resolvers", () => {
   it("answers with the asker's id and spelling, caches by TTL and counts it down", async () => {
     const { clock, advance } = manualClock();
     const forwarder = make(clock);
-    const first = decode(await forwarder.ask(...pair("Example.org", 1)));
+    const first = decode(await forwarder.ask(pair("Example.org", 1)));
     expect(first).to.deep.include({ id: 1 });
     advance(20_000);
-    const second = decode(await forwarder.ask(...pair("eXample.ORG", 2)));
+    const second = decode(await forwarder.ask(pair("eXample.ORG", 2)));
     expect(second.id).to.equal(2);
     expect(second.questions![0]!.name).to.equal("eXample.ORG");
     expect(second.answers![0]).to.deep.include({ ttl: 40, data: "192.0.2.1" });
     expect(asked).to.have.length(1);
     advance(41_000);
-    await forwarder.ask(...pair("example.org", 3));
+    await forwarder.ask(pair("example.org", 3));
     expect(asked).to.have.length(2);
     forwarder.close();
   });
-  const pair = (name: string, id: number) => {
-    const { query, bytes } = queryFor(name, "A", id);
-    return [query, bytes] as const;
-  };
+  const pair = (name: string, id: number) => queryFor(name, id);
 
   it("caches name errors as long as the SOA says, and failures not at all", async () => {
     const { clock, advance } = manualClock();
@@ -122,17 +119,17 @@ describe("forwarding to the host's resolvers", () => {
       data: { mname: "a", rname: "b", serial: 1, refresh: 1, retry: 1, expire: 1, minimum: 30 },
     };
     behaviour = () => ({ rcode: 3, authorities: [soa] });
-    await forwarder.ask(...pair("no.org", 1));
+    await forwarder.ask(pair("no.org", 1));
     advance(29_000);
-    expect(decode(await forwarder.ask(...pair("no.org", 2)))).to.have.property("rcode", "NXDOMAIN");
+    expect(decode(await forwarder.ask(pair("no.org", 2)))).to.have.property("rcode", "NXDOMAIN");
     expect(asked).to.have.length(1);
     advance(2_000);
-    await forwarder.ask(...pair("no.org", 3));
+    await forwarder.ask(pair("no.org", 3));
     expect(asked).to.have.length(2);
     behaviour = () => ({ rcode: 2 });
     asked = [];
     for (const id of [4, 5])
-      expect(decode(await forwarder.ask(...pair("broken.org", id)))).to.have.property("rcode", "SERVFAIL");
+      expect(decode(await forwarder.ask(pair("broken.org", id)))).to.have.property("rcode", "SERVFAIL");
     expect(asked).to.have.length(2);
     forwarder.close();
   });
@@ -140,7 +137,7 @@ describe("forwarding to the host's resolvers", () => {
   it("goes to TCP when the answer was cut", async () => {
     behaviour = () => ({ tc: true });
     const forwarder = make(manualClock().clock);
-    expect(decode(await forwarder.ask(...pair("big.org", 1))).answers![0]).to.include({ data: "192.0.2.99" });
+    expect(decode(await forwarder.ask(pair("big.org", 1))).answers![0]).to.include({ data: "192.0.2.99" });
     forwarder.close();
   });
 
@@ -148,7 +145,7 @@ describe("forwarding to the host's resolvers", () => {
     const { clock, advance, pending } = manualClock();
     behaviour = () => undefined;
     const forwarder = make(clock);
-    const answers = [forwarder.ask(...pair("slow.org", 1)), forwarder.ask(...pair("slow.org", 2))];
+    const answers = [forwarder.ask(pair("slow.org", 1)), forwarder.ask(pair("slow.org", 2))];
     expect(forwarder.inFlight).to.equal(1);
     for (let round = 1; round <= 2; round++) {
       while (asked.length < round) await new Promise(setImmediate);
@@ -167,12 +164,30 @@ describe("forwarding to the host's resolvers", () => {
     const { clock } = manualClock();
     behaviour = () => undefined;
     const forwarder = make(clock);
-    const waiting = Array.from({ length: 1024 }, (_, i) => forwarder.ask(...pair(`n${i}.org`, i)));
-    expect(decode(await forwarder.ask(...pair("one-more.org", 1)))).to.have.property("rcode", "SERVFAIL");
+    const waiting = Array.from({ length: 1024 }, (_, i) => forwarder.ask(pair(`n${i}.org`, i)));
+    expect(decode(await forwarder.ask(pair("one-more.org", 1)))).to.have.property("rcode", "SERVFAIL");
     expect(forwarder.inFlight).to.equal(1024);
     forwarder.close();
     await Promise.all(waiting);
     expect(forwarder.inFlight).to.equal(0);
+  });
+
+  it("passes over a resolver whose socket can't even be connected, and over one that nobody listens at", async () => {
+    const vacant = createSocket("udp4");
+    await new Promise<void>((done) => vacant.bind(0, "127.0.0.1", () => done()));
+    const vacantPort = vacant.address().port;
+    await new Promise<void>((done) => vacant.close(() => done()));
+    // connect(2) to the broadcast address fails with EACCES whatever the routes are.
+    const upstreams = [
+      { address: "255.255.255.255", port: 53 },
+      { address: "127.0.0.1", port: vacantPort },
+      { address: "127.0.0.1", port },
+    ];
+    // The clock stands still: only failures, not timeouts, lead on.
+    const forwarder = new Forwarder({ upstreams, clock: manualClock().clock, timeoutMs: 1000 });
+    for (const name of ["a.org", "b.org"])
+      expect(decode(await forwarder.ask(pair(name, 1))).answers![0]).to.include({ data: "192.0.2.1" });
+    forwarder.close();
   });
 
   it("reads resolv.conf", () => {

@@ -5,7 +5,7 @@ import { AnswerCache } from "./cache.ts";
 import { type Query, RCODE, response, upstreamQuery } from "./packet.ts";
 import type { Upstream } from "./resolv-conf.ts";
 import { UpstreamServer } from "./upstream.ts";
-import { isTruncated, lifetimesOf, questionOf, readdressed, responseCode } from "./wire.ts";
+import { isTruncated, lifetimesOf, readdressed, responseCode } from "./wire.ts";
 
 export const MAX_IN_FLIGHT = 1024;
 const ROUNDS = 2;
@@ -33,9 +33,8 @@ export class Forwarder {
   }
 
   /** A complete answer for this asker, whatever its size; SERVFAIL when no resolver answers or too much is in flight. */
-  async ask(query: Query, queryBytes: Buffer): Promise<Buffer> {
-    const question = questionOf(queryBytes);
-    if (question === undefined) return response(query, RCODE.FORMERR, [], false);
+  async ask(query: Query): Promise<Buffer> {
+    const { question } = query;
     const name = Buffer.from(question).toString("latin1").toLowerCase();
     const key = `${Number(query.edns)}${Number(query.dnssecOk)}${name}`;
     const cached = this.#cache.find(key, query.id, question, this.#options.clock.monotonic());
@@ -43,7 +42,7 @@ export class Forwarder {
     let asking = this.#inFlight.get(key);
     if (asking === undefined) {
       if (this.#inFlight.size >= MAX_IN_FLIGHT) return response(query, RCODE.SERVFAIL, [], false);
-      asking = this.#askUpstreams(query, question, key).finally(() => this.#inFlight.delete(key));
+      asking = this.#askUpstreams(query, key).finally(() => this.#inFlight.delete(key));
       this.#inFlight.set(key, asking);
     }
     const answer = await asking;
@@ -52,9 +51,9 @@ export class Forwarder {
       : readdressed(answer, query.id, question, [], 0);
   }
 
-  async #askUpstreams(query: Query, question: Uint8Array, key: string): Promise<Buffer | undefined> {
+  async #askUpstreams(query: Query, key: string): Promise<Buffer | undefined> {
     const { timeoutMs, clock } = this.#options;
-    const build = (id: number) => upstreamQuery(query, question, id);
+    const build = (id: number) => upstreamQuery(query, id);
     let refusal: Buffer | undefined;
     for (let round = 0; round < ROUNDS; round++) {
       for (const server of this.#servers) {

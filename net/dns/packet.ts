@@ -1,5 +1,8 @@
-// Questions and our own answers as DNS messages, by dns-packet. What is forwarded does not pass through here.
-import { AUTHORITATIVE_ANSWER, type DecodedPacket, decode, encode, type Packet, RECURSION_AVAILABLE } from "dns-packet";
+// Questions read by dns-packet, and our own answers. The asker's question goes back as the bytes it came in, so that no
+// name, however strange, has to be encoded again. What is forwarded does not pass through here.
+import { type DecodedPacket, decode } from "dns-packet";
+import { familyOf, parseAddress } from "#net/model/cidr.ts";
+import { questionOf } from "./wire.ts";
 import type { ZoneRecord } from "./zone.ts";
 
 export const RCODE = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4, REFUSED: 5 } as const;
@@ -7,12 +10,23 @@ export const RCODE = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP:
 // Fits every path without fragments (DNS flag day 2020).
 const EDNS_BYTES = 1232;
 const CLASSIC_UDP_BYTES = 512;
-const RECURSION_DESIRED = 1 << 8;
+const FLAGS = {
+  RESPONSE: 1 << 15,
+  AUTHORITATIVE: 1 << 10,
+  RECURSION_DESIRED: 1 << 8,
+  RECURSION_AVAILABLE: 1 << 7,
+} as const;
+const TYPES = { A: 1, PTR: 12, AAAA: 28 } as const;
+// The name of every record is the question's, which starts right after the header.
+const POINTER_TO_QUESTION = 0xc00c;
 
 export type Query = {
   readonly id: number;
+  /** Without the final dot, spelled as it was asked. */
   readonly name: string;
   readonly type: string;
+  /** Name, type and class as they were asked. */
+  readonly question: Uint8Array;
   readonly recursionDesired: boolean;
   /** How long a UDP answer may be. */
   readonly udpBytes: number;
@@ -35,8 +49,9 @@ export const parseQuery = (bytes: Buffer): ParsedQuery => {
   } catch {
     return { kind: "refuse", response: headerOnly(bytes, RCODE.FORMERR) };
   }
-  const [question, another] = packet.questions ?? [];
-  if (question === undefined || another !== undefined)
+  const [question] = packet.questions ?? [];
+  const asked = questionOf(bytes);
+  if (question === undefined || asked === undefined)
     return { kind: "refuse", response: headerOnly(bytes, RCODE.FORMERR) };
   if (question.class !== "IN") return { kind: "refuse", response: headerOnly(bytes, RCODE.REFUSED) };
   const opt = packet.additionals?.find((a) => a.type === "OPT");
@@ -46,6 +61,7 @@ export const parseQuery = (bytes: Buffer): ParsedQuery => {
       id: packet.id ?? 0,
       name: question.name === "." ? "" : question.name,
       type: question.type,
+      question: asked,
       recursionDesired: packet.flag_rd,
       udpBytes: Math.max(CLASSIC_UDP_BYTES, Math.min(EDNS_BYTES, opt?.udpPayloadSize ?? CLASSIC_UDP_BYTES)),
       edns: opt !== undefined,
@@ -62,45 +78,59 @@ const headerOnly = (query: Buffer, rcode: number): Buffer => {
   return header;
 };
 
-/** Our own answer, authoritative unless it reports that forwarding failed. */
+/** Our own answer, authoritative unless it reports that forwarding failed. May be longer than 64 KiB. */
 export const response = (query: Query, rcode: number, records: readonly ZoneRecord[], ownName = true): Buffer => {
-  const packet: Packet = {
-    type: "response",
-    id: query.id,
-    flags:
-      (ownName ? AUTHORITATIVE_ANSWER : 0) |
-      RECURSION_AVAILABLE |
-      (query.recursionDesired ? RECURSION_DESIRED : 0) |
-      rcode,
-    questions: [questionFor(query)],
-    answers: records.map((r) => ({ ...r, class: "IN" })),
-  };
-  return encode(query.edns ? { ...packet, additionals: [opt(query)] } : packet);
+  const header = Buffer.alloc(12);
+  const authority = ownName ? FLAGS.AUTHORITATIVE : 0;
+  const recursion = FLAGS.RECURSION_AVAILABLE | (query.recursionDesired ? FLAGS.RECURSION_DESIRED : 0);
+  header.writeUInt16BE(query.id, 0);
+  header.writeUInt16BE(FLAGS.RESPONSE | authority | recursion | rcode, 2);
+  header.writeUInt16BE(1, 4);
+  header.writeUInt16BE(records.length, 6);
+  header.writeUInt16BE(query.edns ? 1 : 0, 10);
+  return Buffer.concat([
+    header,
+    query.question,
+    ...records.map(recordBytes),
+    ...(query.edns ? [optRecord(query)] : []),
+  ]);
 };
 
-/** The question as we ask it upstream: the asker's bytes of it, none of its EDNS options. */
-export const upstreamQuery = (query: Query, question: Uint8Array, id: number): Buffer => {
+const recordBytes = (record: ZoneRecord): Buffer => {
+  const data = record.type === "PTR" ? nameBytes(record.data) : addressData(record.data);
+  const fixed = Buffer.alloc(12);
+  fixed.writeUInt16BE(POINTER_TO_QUESTION, 0);
+  fixed.writeUInt16BE(TYPES[record.type], 2);
+  fixed.writeUInt16BE(1, 4);
+  fixed.writeUInt32BE(record.ttl, 6);
+  fixed.writeUInt16BE(data.length, 10);
+  return Buffer.concat([fixed, data]);
+};
+
+const addressData = (address: string): Buffer =>
+  Buffer.from(
+    parseAddress(address)
+      .toString(16)
+      .padStart(familyOf(address) === 4 ? 8 : 32, "0"),
+    "hex",
+  );
+
+/** Labels of at most 63 bytes: the zone keeps no other names (see zone.ts). */
+const nameBytes = (name: string): Buffer => {
+  const labels = name.split(".").map((label) => Buffer.from(label));
+  return Buffer.concat([...labels.flatMap((label) => [Buffer.of(label.length), label]), Buffer.of(0)]);
+};
+
+/** The question as we ask it upstream, with none of the asker's EDNS options. */
+export const upstreamQuery = (query: Query, id: number): Buffer => {
   const header = Buffer.alloc(12);
   header.writeUInt16BE(id, 0);
-  header.writeUInt16BE(RECURSION_DESIRED, 2);
+  header.writeUInt16BE(FLAGS.RECURSION_DESIRED, 2);
   header.writeUInt16BE(1, 4);
-  if (!query.edns) return Buffer.concat([header, question]);
-  header.writeUInt16BE(1, 10);
-  // OPT (RFC 6891 §6.1.2): root name, type, size in the place of the class, flags in the place of the TTL, no options.
-  const record = Buffer.from([0, 0, 41, EDNS_BYTES >> 8, EDNS_BYTES & 0xff, 0, 0, query.dnssecOk ? 0x80 : 0, 0, 0, 0]);
-  return Buffer.concat([header, question, record]);
+  header.writeUInt16BE(query.edns ? 1 : 0, 10);
+  return Buffer.concat([header, query.question, ...(query.edns ? [optRecord(query)] : [])]);
 };
 
-// The types of dns-packet know only the record types it can decode; it encodes any by name or as "UNKNOWN_n".
-const questionFor = (query: Query) => ({ name: query.name, type: query.type as "A", class: "IN" as const });
-
-const opt = (query: Query) => ({
-  type: "OPT" as const,
-  name: "." as const,
-  udpPayloadSize: EDNS_BYTES,
-  extendedRcode: 0,
-  ednsVersion: 0,
-  flags: query.dnssecOk ? 0x8000 : 0,
-  flag_do: query.dnssecOk,
-  options: [],
-});
+/** RFC 6891 §6.1.2: root name, type, size in the place of the class, flags in the place of the TTL, no options. */
+const optRecord = (query: Query): Buffer =>
+  Buffer.of(0, 0, 41, EDNS_BYTES >> 8, EDNS_BYTES & 0xff, 0, 0, query.dnssecOk ? 0x80 : 0, 0, 0, 0);

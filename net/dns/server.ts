@@ -10,6 +10,7 @@ import { framed } from "./upstream.ts";
 import { truncated } from "./wire.ts";
 import { indexZone, resolve, type ZoneIndex } from "./zone.ts";
 
+const TCP_BYTES = 65_535;
 const TCP_IDLE_MS = 10_000;
 const TCP_CONNECTIONS = 64;
 const TCP_QUERIES_IN_FLIGHT = 32;
@@ -75,6 +76,8 @@ export class DnsServer {
   }
 
   #serveUdp(message: Buffer, from: RemoteInfo): void {
+    // A raw socket in the container can say so; nobody can be answered there, and Node would throw.
+    if (from.port === 0) return;
     this.#answer(message, (answer, limit) => {
       if (!this.#closed) this.#udp.send(answer.length > limit ? truncated(answer) : answer, from.port, from.address);
     });
@@ -93,7 +96,7 @@ export class DnsServer {
         inFlight++;
         const known = this.#answer(message, (answer) => {
           inFlight--;
-          if (socket.writable) socket.write(framed(answer));
+          if (socket.writable) socket.write(framed(answer.length > TCP_BYTES ? truncated(answer) : answer));
           serve();
         });
         if (!known) socket.destroy();
@@ -121,7 +124,7 @@ export class DnsServer {
     const { query } = parsed;
     const verdict = resolve(this.#zone, query.name, query.type, this.#random);
     if (verdict.kind === "forward") {
-      void this.#forwarder.ask(query, message).then((answer) => reply(answer, query.udpBytes));
+      void this.#forwarder.ask(query).then((answer) => reply(answer, query.udpBytes));
       return true;
     }
     const records = verdict.kind === "records" ? verdict.records : [];

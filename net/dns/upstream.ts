@@ -96,11 +96,20 @@ export class UpstreamServer {
       const pending = opened.pending.get(messageId(message));
       if (pending && isAnswer(message, messageId(message), pending.question)) pending.settle(message);
     });
-    // A resolver that is not there answers with ICMP: fail its questions at once instead of waiting.
+    let connected = false;
+    // A resolver that is not there answers with ICMP: fail its questions at once instead of waiting. Without a route to it
+    // not even the socket comes about; the next question tries again.
     opened.socket.on("error", () => {
       for (const p of [...opened.pending.values()]) p.settle(undefined);
+      if (connected || this.#ports[index] !== opened) return;
+      this.#ports[index] = undefined;
+      opened.socket.close();
     });
-    opened.socket.connect(port, address, () => opened.ready.resolve());
+    opened.socket.on("connect", () => {
+      connected = true;
+      opened.ready.resolve();
+    });
+    opened.socket.connect(port, address);
     opened.socket.unref();
     this.#ports[index] = opened;
     return opened;

@@ -112,8 +112,12 @@ const pointersOf = (service: DnsService, network: DnsNetwork): [address: string,
     const name = b.name !== "" ? b.name : b.slot === "" ? service.name : `${service.name}.${b.slot}`;
     for (const a of some(b.ipv4, b.ipv6)) found.push([a, `${name}.${network.name}`]);
   }
-  return found;
+  return found.filter(([, name]) => isDnsName(name));
 };
+
+/** RFC 1035 §2.3.4. Names that don't fit are never asked for, but could be the answer to a reverse question. */
+const isDnsName = (name: string): boolean =>
+  name.length <= 253 && name.split(".").every((label) => label !== "" && /^[\x21-\x7e]{1,63}$/.test(label));
 
 /** RFC 1035 §3.5 and RFC 3596 §2.5: "2.0.0.10.in-addr.arpa", nibbles for IPv6. */
 export const reverseName = (address: string): string => {
