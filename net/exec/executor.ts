@@ -65,8 +65,9 @@ const EXECUTORS: Executors = {
       ...(mac !== undefined && { address: mac }),
       ...(alias !== undefined && { alias }),
       ...(master !== undefined && { master: master === "" ? null : master }),
-      ...(isolated !== undefined && { port: { isolated } }),
     });
+    // A message of its own: the kernel looks the bridge up before it changes it.
+    if (isolated !== undefined) kernel.rtnl(ns).linkSet(name, { port: { isolated } });
   },
   "link-up": ({ ns, name }, kernel) => kernel.rtnl(ns).linkSet(name, { up: true }),
   "addr-add": ({ ns, link, address }, kernel) => kernel.rtnl(ns).addrAdd({ link, cidr: address }),

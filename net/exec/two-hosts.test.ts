@@ -11,6 +11,7 @@ import { netnsPathOf } from "#net/exec/kernel.ts";
 import { type ApplyReport, Reconciler } from "#net/exec/reconciler.ts";
 import { type ScratchNetns, scratchNetns } from "#net/kernel/scratch-netns.ts";
 import type { Attachment, HostNetwork, HostNetworks } from "#net/model/host-networks.ts";
+import { bridgeName } from "#net/model/ifname.ts";
 import { attach, bridgeNetwork, container, macOf, overlayNetwork } from "#net/plan/testdata.ts";
 
 type Host = {
@@ -22,6 +23,7 @@ type Host = {
 
 const VTEPS = ["192.0.2.1", "192.0.2.2"] as const;
 const UPSTREAM = "203.0.113.1";
+const UPSTREAM6 = "2001:db8:ffff::1";
 const MARKER = /tswarm/;
 
 const inside = (host: Host, taskId: string, ...command: string[]): string =>
@@ -98,6 +100,8 @@ describe("wiring of two hosts", function () {
     segment.exec("ip", "link", "set", "segment", "up");
     segment.exec("ip", "addr", "add", "192.0.2.254/24", "dev", "segment");
     segment.exec("ip", "addr", "add", `${UPSTREAM}/32`, "dev", "lo");
+    segment.exec("ip", "addr", "add", "2001:db8::254/64", "dev", "segment", "nodad");
+    segment.exec("ip", "addr", "add", `${UPSTREAM6}/128`, "dev", "lo", "nodad");
     segment.exec("ip", "link", "set", "lo", "up");
     for (const vtep of VTEPS) {
       const netns = scratchNetns();
@@ -123,6 +127,8 @@ describe("wiring of two hosts", function () {
       netns.exec("ip", "addr", "add", `${vtep}/24`, "dev", "uplink");
       netns.exec("ip", "link", "set", "uplink", "up");
       netns.exec("ip", "route", "add", "default", "via", "192.0.2.254");
+      netns.exec("ip", "addr", "add", `2001:db8::${scratch.length}/64`, "dev", "uplink", "nodad");
+      netns.exec("ip", "route", "add", "default", "via", "2001:db8::254");
       const runDir = mkdtempSync(join(tmpdir(), "tswarm-test-"));
       hosts.push({ netns, runDir, vtep, reconciler: new Reconciler({ runDir, hostNetns: netns.path }) });
     }
@@ -174,6 +180,7 @@ describe("wiring of two hosts", function () {
   it("leaves through its own host, with the host's address", () => {
     expect(ping(hosts[0]!, "t2", UPSTREAM)).to.match(/1 received/);
     expect(ping(hosts[1]!, "t3", UPSTREAM)).to.match(/1 received/);
+    expect(ping(hosts[0]!, "t2", UPSTREAM6)).to.match(/1 received/);
   });
 
   it("reaches a service by its virtual address; the backend sees the client", async () => {
@@ -225,6 +232,15 @@ describe("wiring of two hosts", function () {
     expect(ping(host, "t2", "10.1.0.3")).to.match(/1 received/);
   });
 
+  it("repairs an overlay whose namespace someone removed", () => {
+    const host = hosts[0]!;
+    execFileSync("umount", [netnsPathOf(host.runDir, "o-4097")]);
+    done(host.reconciler.repair(desired(0)));
+    expect(done(host.reconciler.repair(desired(0))).drift).to.deep.equal([]);
+    expect(ping(host, "t2", "10.1.0.3")).to.match(/1 received/);
+    expect(ping(host, "t2", UPSTREAM6)).to.match(/1 received/);
+  });
+
   it("wires bridges: containers reach each other, the outside and no other network", () => {
     const two = (network: HostNetwork, a: number): readonly [Attachment, Attachment] => [
       attach(network, a),
@@ -241,9 +257,13 @@ describe("wiring of two hosts", function () {
     expectUnreachable(host, "b12", "172.20.2.14");
     expectUnreachable(host, "q14", "172.20.2.15");
     expect(inside(host, "b12", "ip", "-6", "addr")).to.equal("");
-    expect(
-      done(host.reconciler.repair(desired(0, { networks: [bridge, quiet], containers, remotes: [] }))).drift,
-    ).to.deep.equal([]);
+    const again = desired(0, { networks: [bridge, quiet], containers, remotes: [] });
+    expect(done(host.reconciler.repair(again)).drift).to.deep.equal([]);
+    host.netns.exec("ip", "link", "del", bridgeName(quiet.id, quiet.name));
+    expect(done(host.reconciler.repair(again)).drift).not.to.deep.equal([]);
+    expect(done(host.reconciler.repair(again)).drift).to.deep.equal([]);
+    expectUnreachable(host, "q14", "172.20.2.15");
+    expect(ping(host, "q14", UPSTREAM)).to.match(/1 received/);
   });
 
   it("brings back a network that was just removed", () => {
