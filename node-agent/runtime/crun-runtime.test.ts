@@ -18,6 +18,7 @@ import { expect } from "chai";
 import { readLogs } from "#node-agent/logs/read-logs.ts";
 import { detectCgroups } from "./cgroup.ts";
 import { type CrunOptions, CrunRuntime, openRuntime } from "./crun-runtime.ts";
+import { hostFacts } from "./host-facts.ts";
 import type { ContainerSpec, ExecHandle } from "./runtime.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -462,6 +463,25 @@ function suite() {
       await next.remove(lost.id);
       next.close();
     });
+  });
+
+  it("goes on without conmon, whose death loses only the exit code", async () => {
+    const { id } = await launch(["sleep", "100"]);
+    const { conmon } = JSON.parse(readFileSync(join(options.stateDir, id, "record.json"), "utf8"));
+    process.kill(conmon.pid, "SIGKILL");
+    expect((await collect(await runtime.exec(id, { args: ["echo", "alive"] }))).out).to.equal("alive\n");
+    expect(await runtime.list()).to.containSubset([{ id, state: "running" }]);
+    expect(await runtime.stop(id, "SIGKILL", 1000)).to.deep.include({ code: 255, oomKilled: false });
+  });
+
+  it("puts an init in front of the process where the node has one, and says so where it has not", async () => {
+    const { initPath } = hostFacts("");
+    const started = spec(["cat", "/proc/1/comm"], { init: true });
+    const outcome = await runtime.create(started).catch((e) => e.code);
+    if (!initPath) return expect(outcome).to.equal("unsupported");
+    await runtime.start(started.id);
+    expect((await runtime.wait(started.id)).code).to.equal(0);
+    return expect(await logs(started.logPath)).to.deep.equal(["out docker-init"]);
   });
 
   it("leaves no process, mount and cgroup behind", async () => {
