@@ -126,6 +126,16 @@ for (const [name, open] of Object.entries({ model, "real kernel": real }))
       expect([...subject.state().namespaces.keys()]).to.deep.equal([""]);
     });
 
+    it("converges after a crash at every tenth op", () => {
+      const length = planHost(wired, subject.state()).length;
+      for (let crashAfter = 1; crashAfter < length; crashAfter += 10) {
+        for (const op of planHost(wired, subject.state()).slice(0, crashAfter)) subject.act(op);
+        for (const op of planHost(wired, subject.state())) expect(subject.act(op), JSON.stringify(op)).to.equal("");
+        expect(planHost(wired, subject.state())).to.deep.equal([]);
+        for (const op of planHost(host({}), subject.state())) subject.act(op);
+      }
+    });
+
     it("refuses to add what exists", () => {
       const add: NetOp = { op: "link-add", ns: "c-x", name: "b", link: BRIDGE };
       const address: NetOp = { op: "addr-add", ns: "c-x", link: "b", address: "10.0.0.1/24" };

@@ -241,6 +241,20 @@ describe("wiring of two hosts", function () {
     expect(ping(host, "t2", UPSTREAM6)).to.match(/1 received/);
   });
 
+  it("runs over an IPv6 underlay as well", () => {
+    const vteps = ["2001:db8::2", "2001:db8::3"] as const;
+    for (const me of [0, 1] as const) {
+      const { remotes, ...rest } = desired(me);
+      const moved = remotes.map((r) => ({ ...r, vtep: vteps[me === 0 ? 1 : 0] }));
+      done(hosts[me]!.reconciler.apply({ ...rest, remotes: moved, node: { vtep: vteps[me], dataPathPort: 4790 } }));
+    }
+    expect(ping(hosts[0]!, "t2", "10.1.0.3")).to.match(/1 received/);
+    expect(ping(hosts[1]!, "t3", "fd00:1::2")).to.match(/1 received/);
+    expect(json(hosts[0]!, "c-t2", "ip", "-j", "link", "show", "eth0")[0].mtu).to.equal(1430);
+    for (const me of [0, 1] as const) done(hosts[me]!.reconciler.apply(desired(me)));
+    expect(ping(hosts[0]!, "t2", "10.1.0.3")).to.match(/1 received/);
+  });
+
   it("wires bridges: containers reach each other, the outside and no other network", () => {
     const two = (network: HostNetwork, a: number): readonly [Attachment, Attachment] => [
       attach(network, a),
