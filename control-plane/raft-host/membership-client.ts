@@ -1,8 +1,9 @@
 // Asking a cluster to take a member in or to let one go, from outside. Follows the hint to the leader.
 import * as grpc from "@grpc/grpc-js";
 import { TswarmError } from "#base/errors.ts";
-import { LEADER_ADDR, raftServiceDefinition } from "#control-plane/raft-host/raft-service.ts";
+import { raftServiceDefinition } from "#control-plane/raft-host/raft-service.ts";
 import type { JoinRaftResponse, LeaveRaftResponse } from "#proto/gen/raft.ts";
+import { fromServiceError } from "#proto/rpc/status.ts";
 
 const MAX_HOPS = 5;
 const DEADLINE_MS = 30_000;
@@ -34,12 +35,9 @@ const callLeader = async <Q, S>(
         );
       });
     } catch (error) {
-      const { metadata, details, code } = error as grpc.ServiceError;
-      const leader = metadata?.get(LEADER_ADDR)[0]?.toString();
-      if (leader === undefined || leader === target) {
-        const refused = code === grpc.status.PERMISSION_DENIED || code === grpc.status.UNAUTHENTICATED;
-        throw new TswarmError(refused ? "forbidden" : "unavailable", `${target}: ${details}`, { cause: error });
-      }
+      const refusal = fromServiceError(error as grpc.ServiceError);
+      const leader = refusal.code === "not_leader" ? refusal.leaderAddr : undefined;
+      if (leader === undefined || leader === target) throw refusal;
       target = leader;
     } finally {
       client.close();

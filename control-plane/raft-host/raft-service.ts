@@ -1,4 +1,4 @@
-// The server side of service Raft: definition, handlers, and how errors become gRPC statuses.
+// The server side of service Raft. Raw definitions: the streams carry many small frames, and Snapshot needs backpressure.
 import { crc32 } from "node:zlib";
 import * as grpc from "@grpc/grpc-js";
 import { TswarmError } from "#base/errors.ts";
@@ -13,6 +13,7 @@ import {
   SnapshotPart,
   SnapshotReceived,
 } from "#proto/gen/raft.ts";
+import { toServiceError } from "#proto/rpc/status.ts";
 
 type Wire<T> = { encode(m: T): { finish(): Uint8Array }; decode(bytes: Uint8Array): T };
 
@@ -44,27 +45,8 @@ export const raftServiceDefinition = {
   leave: method("Leave", LeaveRaftRequest, LeaveRaftResponse, [false, false]),
 } as const;
 
-/** Metadata keys: the leader's address beside FAILED_PRECONDITION; that the caller was removed beside PERMISSION_DENIED. */
-export const LEADER_ADDR = "tswarm-leader-addr";
+/** Metadata key beside PERMISSION_DENIED: the caller was removed from the cluster. */
 export const REMOVED = "tswarm-removed";
-
-const STATUS: Partial<Record<TswarmError["code"], grpc.status>> = {
-  not_leader: grpc.status.FAILED_PRECONDITION,
-  conflict: grpc.status.FAILED_PRECONDITION,
-  not_found: grpc.status.NOT_FOUND,
-  invalid: grpc.status.INVALID_ARGUMENT,
-  forbidden: grpc.status.PERMISSION_DENIED,
-  unauthenticated: grpc.status.UNAUTHENTICATED,
-  unavailable: grpc.status.UNAVAILABLE,
-  unknown_outcome: grpc.status.UNKNOWN,
-};
-
-const statusOf = (thrown: unknown): grpc.StatusObject => {
-  const error = TswarmError.from(thrown);
-  const metadata = new grpc.Metadata();
-  if (error.leaderAddr !== undefined) metadata.set(LEADER_ADDR, error.leaderAddr);
-  return { code: STATUS[error.code] ?? grpc.status.INTERNAL, details: error.message, metadata };
-};
 
 export type AnyCall = { getPeer(): string; metadata: grpc.Metadata };
 
@@ -87,7 +69,7 @@ export const raftServiceHandlers = (
   };
 
   const messages = (call: grpc.ServerDuplexStream<Frame, null>): void => {
-    const refuse = (error: unknown) => call.emit("error", statusOf(error));
+    const refuse = (error: unknown) => call.emit("error", toServiceError(error));
     call.on("error", () => {});
     try {
       authorize(call, "messages");
@@ -125,7 +107,7 @@ export const raftServiceHandlers = (
     };
     receive().then(
       () => answer(null, {}),
-      (error) => answer(statusOf(error)),
+      (error) => answer(toServiceError(error)),
     );
   };
 
@@ -138,7 +120,7 @@ export const raftServiceHandlers = (
       };
       run().then(
         (response) => answer(null, response),
-        (error) => answer(statusOf(error)),
+        (error) => answer(toServiceError(error)),
       );
     };
 
