@@ -29,12 +29,14 @@ export const anonymousCredentials = (caPem: string): ChannelCredentials =>
   credentials.createSsl(Buffer.from(caPem), null, null, { checkServerIdentity: isManager });
 
 export const serverCredentials = (identity: Identity): ServerCredentials => {
+  // Told a turn later: the server listens for the update only after it has asked for it.
+  const tell = (listener: (update: unknown) => void, update: unknown) => queueMicrotask(() => listener(update));
+  const ca = { caCertificate: Buffer.from(identity.caPem) };
+  const own = { certificate: Buffer.from(identity.certificatePem), privateKey: Buffer.from(identity.keyPem) };
   const provider = {
-    addCaCertificateListener: (listener: (update: unknown) => void) =>
-      listener({ caCertificate: Buffer.from(identity.caPem) }),
+    addCaCertificateListener: (listener: (update: unknown) => void) => tell(listener, ca),
     removeCaCertificateListener: () => {},
-    addIdentityCertificateListener: (listener: (update: unknown) => void) =>
-      listener({ certificate: Buffer.from(identity.certificatePem), privateKey: Buffer.from(identity.keyPem) }),
+    addIdentityCertificateListener: (listener: (update: unknown) => void) => tell(listener, own),
     removeIdentityCertificateListener: () => {},
   } as unknown as experimental.CertificateProvider;
   return experimental.createCertificateProviderServerCredentials(provider, provider, false);

@@ -7,7 +7,6 @@ import { type ClusterLayout, layout, type NodeLayout } from "#test-cluster/netns
 import { isAlive, joinCgroup, killCgroup, removeCgroup, run, sleep } from "#test-cluster/netns/system.ts";
 
 export const ROOT = resolve(import.meta.dirname, "../..");
-const NODE = join(ROOT, "node_modules/node/bin/node");
 
 /** What a later process must know to go on with the cluster. */
 type Saved = {
@@ -202,4 +201,4 @@ export const findCluster = (name: string, logLevel = "info"): TestCluster | unde
 
 /** The command line against one node, as a user types it. */
 export const tsctl = (node: NodeLayout, ...args: string[]): string =>
-  run(NODE, [join(ROOT, "dist/tsctl.mjs"), "--host", `unix:${node.socket}`, ...args], { timeout: 180_000 });
+  run(join(ROOT, "bin/tsctl"), ["--host", `unix:${node.socket}`, ...args], { timeout: 180_000 });

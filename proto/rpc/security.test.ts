@@ -1,0 +1,100 @@
+import { Server } from "@grpc/grpc-js";
+import { expect } from "chai";
+import { TswarmError } from "#base/errors.ts";
+import {
+  type CertificateRole,
+  certificateDigest,
+  createCa,
+  createKeyAndRequest,
+  issueCertificate,
+} from "#base/node/pki.ts";
+import { CaDefinition } from "#proto/gen/ca.ts";
+import { createClient, openChannel } from "#proto/rpc/client.ts";
+import { anonymousCredentials, clientCredentials, fetchCa, serverCredentials } from "#proto/rpc/security.ts";
+import { addService, type Peer } from "#proto/rpc/server.ts";
+
+describe("mutual TLS", () => {
+  let ca: Awaited<ReturnType<typeof createCa>>;
+  const servers: Server[] = [];
+  let seen: Peer | undefined;
+
+  const identity = async (role: CertificateRole, authority = ca) => {
+    const { keyPem, csrPem } = await createKeyAndRequest();
+    const subject = { nodeId: `a-${role}`, clusterId: "c", role };
+    return {
+      keyPem,
+      caPem: authority.certificatePem,
+      certificatePem: await issueCertificate(authority, csrPem, subject, Date.now(), 3_600_000),
+    };
+  };
+  const serve = async (role: CertificateRole): Promise<string> => {
+    const server = new Server();
+    servers.push(server);
+    addService(server, CaDefinition, {
+      getRootCa: async (_request, { peer }) => {
+        seen = peer;
+        return { certificatePem: Buffer.from(ca.certificatePem) };
+      },
+      issueCertificate: async () => {
+        throw new TswarmError("internal", "not asked for here");
+      },
+    });
+    const security = serverCredentials(await identity(role));
+    const port = await new Promise<number>((resolve, reject) =>
+      server.bindAsync("127.0.0.1:0", security, (error, bound) => (error ? reject(error) : resolve(bound))),
+    );
+    return `127.0.0.1:${port}`;
+  };
+  const ask = async (address: string, security: ReturnType<typeof anonymousCredentials>) => {
+    const channel = openChannel(address, security);
+    seen = undefined;
+    try {
+      await createClient(CaDefinition, channel).getRootCa({}, { deadlineMs: 3_000 });
+      return seen;
+    } finally {
+      channel.close();
+    }
+  };
+
+  before(async () => {
+    ca = await createCa(Date.now());
+  });
+  after(() => {
+    for (const server of servers) server.forceShutdown();
+  });
+
+  it("tells the server who calls", async () => {
+    const address = await serve("manager");
+    expect(await ask(address, clientCredentials(await identity("worker")))).to.deep.equal({
+      nodeId: "a-worker",
+      clusterId: "c",
+      role: "worker",
+    });
+    expect(await ask(address, anonymousCredentials(ca.certificatePem))).to.equal(undefined);
+  });
+
+  it("a certificate of another CA is refused", async () => {
+    const address = await serve("manager");
+    const other = await identity("manager", await createCa(Date.now()));
+    const error = await ask(address, clientCredentials({ ...other, caPem: ca.certificatePem })).catch((e: unknown) => e);
+    expect(error).to.have.property("code", "unavailable");
+    expect(seen).to.equal(undefined);
+  });
+
+  it("a worker can't pose as a manager", async () => {
+    const error = await ask(await serve("worker"), clientCredentials(await identity("worker"))).catch(
+      (e: unknown) => e,
+    );
+    expect(error).to.have.property("code", "unavailable");
+  });
+
+  it("a joiner believes the CA that its token names, and no other", async () => {
+    const address = await serve("manager");
+    expect(await fetchCa(address, certificateDigest(ca.certificatePem))).to.equal(ca.certificatePem);
+    expect(await fetchCa(address, "0".repeat(64)).catch((e: unknown) => e)).to.have.property("code", "unauthenticated");
+    expect(await fetchCa("127.0.0.1:1", "0".repeat(64)).catch((e: unknown) => e)).to.have.property(
+      "code",
+      "unavailable",
+    );
+  });
+});
