@@ -145,19 +145,23 @@ export class Rtnl {
 
   /** undefined when there is none of that name. */
   linkGet(name: string): link.Link | undefined {
+    const payload = this.#linkPayload(name);
+    return payload && link.decodeLink(payload);
+  }
+
+  linkIndex(name: string): number {
+    const payload = this.#linkPayload(name);
+    if (payload === undefined) throw new TswarmError("not_found", `there is no link ${name}`);
+    return link.decodeLinkIndex(payload);
+  }
+
+  #linkPayload(name: string): Uint8Array | undefined {
     try {
-      const [found] = this.#socket.request(link.encodeLinkGet({ name }), `link get ${name}`);
-      return found && link.decodeLink(found.payload);
+      return this.#socket.request(link.encodeLinkGet({ name }), `link get ${name}`)[0]?.payload;
     } catch (error) {
       if (errnoOf(error) === "ENODEV") return undefined;
       throw error;
     }
-  }
-
-  linkIndex(name: string): number {
-    const found = this.linkGet(name);
-    if (found === undefined) throw new TswarmError("not_found", `there is no link ${name}`);
-    return found.index;
   }
 
   addrAdd(a: AddressSpec): void {
