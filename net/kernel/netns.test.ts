@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { readlink } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
@@ -38,6 +39,19 @@ describe("network namespaces", () => {
     expect(withNetns(null, current)).to.equal(home);
     // @ts-expect-error a function that returns a promise is not accepted
     void (() => withNetns(a.path, async () => 1));
+  });
+
+  it("ends the process rather than go on in the wrong namespace", () => {
+    // The child loses its way home: the descriptor of its first namespace.
+    const child = `
+      import { closeSync, readdirSync, readlinkSync } from "node:fs";
+      const { withNetns } = await import(${JSON.stringify(new URL("./netns.ts", import.meta.url).href)});
+      const link = (fd) => { try { return readlinkSync("/proc/self/fd/" + fd); } catch { return ""; } };
+      const home = readdirSync("/proc/self/fd").find((fd) => link(fd).startsWith("net:["));
+      try { withNetns(${JSON.stringify(a.path)}, () => closeSync(Number(home))); } finally { process.exit(0); }`;
+    const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", child], { encoding: "utf8" });
+    expect(stderr).to.match(/cannot return to the thread's network namespace \(EBADF\)/);
+    expect(status).to.equal(70);
   });
 
   it("keeps libuv's threads at home whatever runs first", async () => {
