@@ -48,13 +48,36 @@ const inNode = (holder: number, command: readonly string[]): string[] => [
   ...command,
 ];
 
+// A /sys of its own network namespace, with the cgroups of the machine but for the half-used v2 hierarchy of a mixed
+// layout, which crun refuses. `ip netns exec` would leave /sys/fs/cgroup empty.
+const HOLDER = `
+hostname "$1"
+mount --make-rprivate /
+mkdir -p "$2/cgroup"
+mount --rbind /sys/fs/cgroup "$2/cgroup"
+if [ ! -e /sys/fs/cgroup/cgroup.procs ] && [ -e /sys/fs/cgroup/unified/cgroup.procs ]; then umount "$2/cgroup/unified"; fi
+umount -l /sys
+mount -t sysfs sysfs /sys
+mount --rbind "$2/cgroup" /sys/fs/cgroup
+ip link set lo up
+exec sleep infinity`;
+
 /** The process that stands for a host: its namespaces live as long as it does. */
 const startHolder = async (node: NodeLayout): Promise<number> => {
-  const script =
-    'hostname "$1"; mount --make-rprivate /; umount /sys/fs/cgroup/unified 2>/dev/null; ip link set lo up; exec sleep infinity';
   const child = spawn(
-    "ip",
-    ["netns", "exec", node.netns, "unshare", "--mount", "--uts", "sh", "-c", script, "holder", node.name],
+    "nsenter",
+    [
+      `--net=/run/netns/${node.netns}`,
+      "unshare",
+      "--mount",
+      "--uts",
+      "sh",
+      "-ec",
+      HOLDER,
+      "holder",
+      node.name,
+      node.dir,
+    ],
     {
       detached: true,
       stdio: "ignore",
