@@ -1,7 +1,7 @@
 // RTM_*NEIGH: neighbours (ARP, ND) and, with family bridge, forwarding entries (MAC → VTEP).
 // References: linux/neighbour.h, net/core/rtnetlink.c (rtnl_fdb_add), drivers/net/vxlan.
 import { AF, addressBytes, addressText, type Family, familyNumber, familyOf, macBytes, macText } from "./address.ts";
-import { message, NLM_F, parseAttributes, readU16, readU32 } from "./nlmsg.ts";
+import { type MessageWriter, message, NLM_F, parseAttributes, readU16, readU32 } from "./nlmsg.ts";
 
 export const RTM_NEIGH = { NEW: 28, DEL: 29, GET: 30 } as const;
 const NDA = { DST: 1, LLADDR: 2, VLAN: 5, MASTER: 9 } as const;
@@ -41,7 +41,7 @@ export type ReportedFdbEntry = {
   readonly state: string;
 };
 
-const ndmsg = (w: import("./nlmsg.ts").MessageWriter, family: number, index: number, state: number, flags: number) =>
+const ndmsg = (w: MessageWriter, family: number, index: number, state: number, flags: number) =>
   w.u8(family).u8(0).u16(0).u32(index).u16(state).u8(flags).u8(0);
 
 const neighbour = (type: number, flags: number, n: Neighbour): Uint8Array =>
