@@ -109,15 +109,29 @@ export class RaftLoop {
   #armTick(): void {
     this.#cancelTick = this.#o.clock.after(this.#o.tickMs, () => {
       this.#armTick();
-      // One tick, however late: a process that was paused must not count the pause as silence of its leader.
-      this.node.tick();
-      const { electionTicks } = this.#o;
-      for (const context of this.#barriers.tick(Math.ceil(electionTicks / 2), electionTicks * 5)) {
-        this.node.readIndex(context);
-      }
-      this.#o.onTick();
-      this.#turn();
+      this.#guarded(() => this.#tick());
     });
+  }
+
+  #tick(): void {
+    // One tick, however late: a process that was paused must not count the pause as silence of its leader.
+    this.node.tick();
+    const { electionTicks } = this.#o;
+    for (const context of this.#barriers.tick(Math.ceil(electionTicks / 2), electionTicks * 5)) {
+      this.node.readIndex(context);
+    }
+    this.#o.onTick();
+    this.#turn();
+  }
+
+  /** A broken invariant of the core stops the log, wherever it shows. */
+  #guarded(work: () => void): void {
+    if (this.stopped !== null) return;
+    try {
+      work();
+    } catch (error) {
+      this.fatal(error);
+    }
   }
 
   schedule(): void {
@@ -172,12 +186,13 @@ export class RaftLoop {
   }
 
   receive(messages: readonly Message[]): void {
-    if (this.stopped !== null) return;
-    for (const m of messages) {
-      this.unreachable.delete(m.from);
-      this.node.step(m);
-    }
-    this.schedule();
+    this.#guarded(() => {
+      for (const m of messages) {
+        this.unreachable.delete(m.from);
+        this.node.step(m);
+      }
+      this.schedule();
+    });
   }
 
   reportUnreachable(id: number): void {
@@ -188,17 +203,14 @@ export class RaftLoop {
 
   #turn(): void {
     this.#scheduled = false;
-    if (this.stopped !== null) return;
-    try {
+    this.#guarded(() => {
       this.#takeProposals();
       const context = this.#barriers.ask();
       if (context !== undefined) this.node.readIndex(context);
       for (let ready = this.node.ready(); ready !== null; ready = this.node.ready()) this.#process(ready);
       this.#noticeLostLeadership();
       this.#o.afterTurn();
-    } catch (error) {
-      this.fatal(error);
-    }
+    });
   }
 
   #takeProposals(): void {
@@ -242,8 +254,7 @@ export class RaftLoop {
   }
 
   #synced(token: number): void {
-    if (this.stopped !== null) return;
-    this.#settle(token);
+    this.#guarded(() => this.#settle(token));
     this.#turn();
   }
 
@@ -406,11 +417,12 @@ export class RaftLoop {
     this.#restoring = true;
     stateMachine.restore({ kind: "snapshot", index: meta.index, chunks: readSnapshot(disk, file) }).then(
       () => {
-        if (this.stopped !== null) return;
         this.#restoring = false;
-        this.#appliedTo(meta.index);
-        removeOldSnapshots(disk, files.snapDir);
-        this.#apply();
+        this.#guarded(() => {
+          this.#appliedTo(meta.index);
+          removeOldSnapshots(disk, files.snapDir);
+          this.#apply();
+        });
         this.#turn();
       },
       (error) => this.fatal(error),

@@ -1,14 +1,15 @@
 // A member's folder: `lock`, `wal/`, `snap/`. Opening puts together what the core restarts from.
 import path from "node:path";
 import { TswarmError } from "#base/errors.ts";
-import type { Logger } from "#base/log.ts";
+import { type Logger, silentLogger } from "#base/log.ts";
 import { encodeConfChange } from "#control-plane/raft/conf-change.ts";
 import type { Entry, HardState, Restart } from "#control-plane/raft/types.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
 import { decodePeers, encodePeer, encodePeers, type Peer } from "#control-plane/raft-host/peers.ts";
 import { checkSnapshot, listSnapshots, type SnapshotHeader } from "#control-plane/raft-host/snapshot-file.ts";
 import { entryRecords, openWal, type Wal } from "#control-plane/raft-host/wal.ts";
-import type { WalContents } from "#control-plane/raft-host/wal-read.ts";
+import { readWal, type WalContents } from "#control-plane/raft-host/wal-read.ts";
+import type { WalHeader } from "#control-plane/raft-host/wal-record.ts";
 
 /** `members`: the first members of a new cluster, this one among them. `join`: what the leader answered to the join. */
 export type Beginning =
@@ -68,7 +69,14 @@ export const openMemberFiles = async (options: OpenMember): Promise<MemberFiles>
   }
 };
 
-/** The identity in an existing folder; null when there is none. Reads the whole log. */
+/** Who the folder belongs to; null when there is no log in it. */
+export const readIdentity = (disk: Disk, dir: string): Pick<WalHeader, "raftId" | "clusterId"> | null => {
+  const walDir = path.join(dir, "wal");
+  disk.makeDirectory(walDir);
+  const { header } = readWal(disk, walDir, silentLogger, "look");
+  return header === null ? null : { raftId: header.raftId, clusterId: header.clusterId };
+};
+
 const begin = async (wal: Wal, options: OpenMember): Promise<Pick<MemberFiles, "peers" | "restart" | "snapshot">> => {
   const beginning = options.beginning!;
   const first = beginning.kind === "bootstrap" ? [...beginning.members].sort((a, b) => a.raftId - b.raftId) : [];

@@ -1,6 +1,8 @@
 import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
-import type { RaftLogOptions } from "#control-plane/raft-host/raft-log.ts";
+import type { Disk } from "#control-plane/raft-host/disk.ts";
+import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
+import { type RaftLogOptions, readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
 import { type Member, TestCluster, waitFor } from "#control-plane/raft-host/test-cluster.ts";
 
 const bytes = (text: string) => Buffer.from(text);
@@ -172,11 +174,40 @@ describe("three members over gRPC", function () {
     await leader.log.propose(bytes("y"));
   });
 
-  it("does not open a folder twice, nor for another member", async () => {
+  it("stops for good when the disk fails, and says so", async () => {
+    let broken = false;
+    const disk: Disk = {
+      ...nodeDisk,
+      open: (file, mode) => {
+        const real = nodeDisk.open(file, mode);
+        return { ...real, sync: () => (broken ? Promise.reject(new Error("EIO")) : real.sync()) };
+      },
+    };
+    await begin(1, { disk });
+    const only = await cluster.leader();
+    await only.log.propose(bytes("before"));
+    broken = true;
+    expect(await codeOf(only.log.propose(bytes("x")))).to.equal("unknown_outcome");
+    expect((only.fatal as Error).message).to.equal("EIO");
+    expect(await codeOf(only.log.propose(bytes("y")))).to.equal("unavailable");
+    expect(await codeOf(only.log.readBarrier())).to.equal("unavailable");
+    only.fatal = null;
+  });
+
+  it("lets a known node join again only while it has nothing", async () => {
+    await begin(1);
+    await cluster.leader();
+    const member = await cluster.join("node-b");
+    await waitFor("a second voter", () => cluster.members[0]!.log.status().members.every((m) => m.voter));
+    expect(await codeOf(cluster.join("node-b"))).to.equal("conflict");
+    expect(readRaftIdentity(member.dir)).to.deep.equal({ raftId: 2, clusterId: "test-cluster" });
+  });
+
+  it("does not open a folder twice", async () => {
     await begin(1);
     const [only] = cluster.members;
     expect(await codeOf(cluster.restart(only!))).to.equal("conflict");
     cluster.kill(only!);
-    expect(await codeOf(cluster.restart({ ...only!, raftId: 1 }))).to.equal("resolved");
+    expect(await codeOf(cluster.restart(only!))).to.equal("resolved");
   });
 });

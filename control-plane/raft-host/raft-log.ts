@@ -8,7 +8,7 @@ import { majority } from "#control-plane/raft/quorum.ts";
 import type { ConfChange } from "#control-plane/raft/types.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
 import { RaftLoop } from "#control-plane/raft-host/loop.ts";
-import { type Beginning, openMemberFiles } from "#control-plane/raft-host/member-files.ts";
+import { type Beginning, openMemberFiles, readIdentity } from "#control-plane/raft-host/member-files.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
 import { encodePeer, type Peer } from "#control-plane/raft-host/peers.ts";
 import type { ConnectTransport, TransportHost } from "#control-plane/raft-host/transport.ts";
@@ -47,6 +47,10 @@ export type RaftLog = ReplicatedLog & {
 
 /** How far a learner may be behind to become a voter. */
 const CAUGHT_UP_ENTRIES = 500;
+
+/** Who the folder belongs to; null when it is new. */
+export const readRaftIdentity = (dir: string, disk: Disk = nodeDisk): { raftId: number; clusterId: string } | null =>
+  readIdentity(disk, dir);
 
 export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => {
   const disk = options.disk ?? nodeDisk;
@@ -145,6 +149,24 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
     return id;
   };
 
+  /**
+   * A known node joins again only while it has nothing: a voter that lost its disk has forgotten its votes, and would break
+   * the promises made with the old ones. It has to be removed and to join under a new id.
+   */
+  const joinMember = async (nodeId: string, addr: string): Promise<number> => {
+    const s = loop.node.status();
+    if (s.role !== "leader") throw loop.notLeader();
+    const known = [...loop.peers.values()].find((p) => p.nodeId === nodeId);
+    const progress = s.progress.find((p) => p.id === known?.raftId);
+    if (known !== undefined && !(progress?.learner === true && progress.match === 0)) {
+      throw new TswarmError(
+        "conflict",
+        `node ${nodeId} is manager ${known.raftId} already: remove it before it joins again`,
+      );
+    }
+    return addMember(nodeId, addr);
+  };
+
   const removeMember = (id: number): Promise<void> =>
     changeMembers(() => {
       const { conf, progress } = loop.node.status();
@@ -198,7 +220,7 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
     isRemoved: (id) => loop.node.status().conf.removed.includes(id),
     removedByOthers: () => options.onRemoved?.(),
     peers: () => [...loop.peers.values()],
-    addMember,
+    addMember: joinMember,
     removeMember,
   };
 

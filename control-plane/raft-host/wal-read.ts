@@ -26,7 +26,8 @@ const corrupt = (file: string, offset: number, why: string): TswarmError =>
       "Remove it from the cluster, empty its folder and let it join again.",
   );
 
-export const readWal = (disk: Disk, dir: string, logger: Logger): WalContents => {
+/** "repair" keeps a copy of a torn end, because the opener cuts it; "look" changes nothing. */
+export const readWal = (disk: Disk, dir: string, logger: Logger, mode: "repair" | "look"): WalContents => {
   const names = disk.list(dir).filter((n) => /^[0-9a-f]{8}-[0-9a-f]{16}\.wal$/.test(n));
   const segments: { name: string; maxIndex: number; end: number }[] = [];
   let header: WalHeader | null = null;
@@ -42,7 +43,7 @@ export const readWal = (disk: Disk, dir: string, logger: Logger): WalContents =>
     const isLast = i === names.length - 1;
     if (tail === "corrupt") throw corrupt(file, end, "synced bytes do not match their checksum");
     if (!isLast && (tail !== "clean" || end !== bytes.length)) throw corrupt(file, end, "an old segment is incomplete");
-    if (tail === "torn") cutTornEnd(disk, dir, name, end, logger);
+    if (tail === "torn" && mode === "repair") cutTornEnd(disk, dir, name, end, logger);
     let maxIndex = 0;
     for (const [n, payload] of payloads.entries()) {
       const record = decodeRecord(payload);

@@ -82,9 +82,9 @@ describe("write-ahead log", () => {
       await wal.sync();
     }
     expect(segments().length).to.be.greaterThan(5);
-    expect(indexesAndTerms(readWal(nodeDisk, dir, silentLogger).entries).length).to.equal(60);
+    expect(indexesAndTerms(readWal(nodeDisk, dir, silentLogger, "look").entries).length).to.equal(60);
     wal.release(40);
-    const kept = readWal(nodeDisk, dir, silentLogger);
+    const kept = readWal(nodeDisk, dir, silentLogger, "look");
     expect(kept.entries[0]!.index).to.be.within(30, 41);
     expect(kept.entries.at(-1)!.index).to.equal(60);
     expect(kept.hardState).to.deep.equal({ term: 7, vote: 1, commit: 0 });
@@ -101,10 +101,10 @@ describe("write-ahead log", () => {
     const [first, second] = segments();
     const bytes = fs.readFileSync(path.join(dir, first!));
     fs.writeFileSync(path.join(dir, first!), bytes.subarray(0, bytes.length - 128));
-    expect(() => readWal(nodeDisk, dir, silentLogger)).to.throw(TswarmError, "its records ended at");
+    expect(() => readWal(nodeDisk, dir, silentLogger, "look")).to.throw(TswarmError, "its records ended at");
     fs.writeFileSync(path.join(dir, first!), bytes);
     fs.rmSync(path.join(dir, second!));
-    expect(() => readWal(nodeDisk, dir, silentLogger)).to.throw(TswarmError, "is missing");
+    expect(() => readWal(nodeDisk, dir, silentLogger, "look")).to.throw(TswarmError, "is missing");
   });
 
   it("keeps whole records at every point where the file may be cut off", async () => {
@@ -162,7 +162,7 @@ describe("write-ahead log", () => {
     wal.append(entryRecords([entry(5, 9)]));
     await wal.sync();
     await wal.close();
-    expect(indexesAndTerms(readWal(nodeDisk, dir, silentLogger).entries).at(-1)).to.deep.equal([5, 9]);
+    expect(indexesAndTerms(readWal(nodeDisk, dir, silentLogger, "look").entries).at(-1)).to.deep.equal([5, 9]);
   });
 
   it("takes a hole in an unsynced batch as torn, in a synced one as corruption", async () => {
@@ -210,7 +210,7 @@ describe("write-ahead log", () => {
     await Promise.all(done);
     expect(syncs).to.be.at.most(2);
     await wal.close();
-    expect(readWal(nodeDisk, dir, silentLogger).entries.length).to.equal(100);
+    expect(readWal(nodeDisk, dir, silentLogger, "look").entries.length).to.equal(100);
   });
 
   it("fails for good after a failed sync", async () => {

@@ -48,7 +48,7 @@ export const openWal = async (
   const { dir, disk, logger } = options;
   disk.makeDirectory(dir);
   for (const name of disk.list(dir)) if (name.endsWith(".tmp")) disk.remove(path.join(dir, name));
-  const contents = readWal(disk, dir, logger);
+  const contents = readWal(disk, dir, logger, "repair");
   if (contents.header === null && identity === null) {
     throw new TswarmError("not_found", `${dir} holds no log, and there is no identity to make one`);
   }
