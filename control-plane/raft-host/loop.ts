@@ -3,6 +3,7 @@
 // Everything that touches the core happens synchronously in one turn of the event loop, so its term and role can't change
 // between looking and acting. Proposals and messages of one turn travel and are written together. Messages go out before
 // the sync starts, so heartbeats never wait for a disk.
+import { assert } from "#base/assert.ts";
 import type { Clock } from "#base/clock.ts";
 import { TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
@@ -14,13 +15,7 @@ import type { ConfChange, Entry, Message, Ready, SnapshotMeta } from "#control-p
 import type { Disk } from "#control-plane/raft-host/disk.ts";
 import type { MemberFiles } from "#control-plane/raft-host/member-files.ts";
 import { decodePeer, decodePeers, encodePeers, type Peer } from "#control-plane/raft-host/peers.ts";
-import {
-  adoptSnapshot,
-  readSnapshot,
-  removeOldSnapshots,
-  writeSnapshot,
-} from "#control-plane/raft-host/snapshot-file.ts";
-import { receiveSnapshotFile } from "#control-plane/raft-host/snapshot-receive.ts";
+import { type Received, Snapshots } from "#control-plane/raft-host/snapshots.ts";
 import type { RaftTransport } from "#control-plane/raft-host/transport.ts";
 import { ProposalWaiters, ReadBarriers, type Waiter } from "#control-plane/raft-host/waiting.ts";
 import { entryRecords } from "#control-plane/raft-host/wal.ts";
@@ -47,7 +42,6 @@ export type LoopOptions = {
 };
 
 type QueuedProposal = { readonly data: Uint8Array } & Waiter<number>;
-type Received = { readonly tmp: string; readonly meta: SnapshotMeta; readonly peers: Uint8Array };
 
 const MIB = 1 << 20;
 
@@ -68,8 +62,7 @@ export class RaftLoop {
   #toApply: Entry[] = [];
   #restoring = false;
   #received: Received | null = null;
-  #snapshotFile: string | null;
-  #snapshotIndex: number;
+  #snapshots: Snapshots;
   #snapshotting = false;
   #wasLeader = false;
 
@@ -89,18 +82,17 @@ export class RaftLoop {
     });
     for (const peer of files.peers) this.peers.set(peer.raftId, peer);
     this.#barriers = new ReadBarriers(random.int(2 ** 48));
-    this.#snapshotFile = files.snapshot?.file ?? null;
-    this.#snapshotIndex = this.applied = files.restart.snapshot?.index ?? 0;
+    this.#snapshots = new Snapshots(options.disk, files);
+    this.applied = this.#snapshots.index;
   }
 
   /** Restores the newest snapshot, then begins to tick. */
   async start(transport: RaftTransport): Promise<void> {
     this.#transport = transport;
     this.#tellPeers();
-    const { stateMachine, disk } = this.#o;
-    if (this.#snapshotFile !== null) {
-      const chunks = readSnapshot(disk, this.#snapshotFile);
-      await stateMachine.restore({ kind: "snapshot", index: this.#snapshotIndex, chunks });
+    if (this.#snapshots.current !== null) {
+      const { index } = this.#snapshots;
+      await this.#o.stateMachine.restore({ kind: "snapshot", index, chunks: this.#snapshots.chunks() });
     }
     this.#armTick();
     this.#turn();
@@ -280,20 +272,19 @@ export class RaftLoop {
   }
 
   #sendSnapshot(to: number, term: number): void {
-    const { disk, logger } = this.#o;
-    const meta = this.#snapshotMeta;
-    const file = this.#snapshotFile;
-    const ended = (ok: boolean) => {
-      if (this.stopped !== null) return;
-      this.node.reportSnapshot(to, ok);
-      this.schedule();
-    };
-    if (file === null || meta === null) {
+    const { logger } = this.#o;
+    const meta = this.#snapshots.current?.meta;
+    const ended = (ok: boolean) =>
+      this.#guarded(() => {
+        this.node.reportSnapshot(to, ok);
+        this.schedule();
+      });
+    if (meta === undefined) {
       ended(false);
       return;
     }
     logger.info("sends a snapshot", { to, index: meta.index });
-    this.#transport!.sendSnapshot(to, term, meta, disk.readPieces(file, 256 << 10)).then(
+    this.#transport!.sendSnapshot(to, term, meta, this.#snapshots.pieces()).then(
       () => ended(true),
       (error) => {
         logger.warn("could not send a snapshot", { to, index: meta.index, error });
@@ -301,11 +292,6 @@ export class RaftLoop {
       },
     );
   }
-
-  get #snapshotMeta(): SnapshotMeta | null {
-    return this.#ownMeta ?? this.#o.files.restart.snapshot;
-  }
-  #ownMeta: SnapshotMeta | null = null;
 
   // --- applying ---
 
@@ -329,7 +315,7 @@ export class RaftLoop {
     flush();
     this.#appliedTo(entries.at(-1)!.index);
     for (const { index, term } of entries) this.#waiters.applied(index, term);
-    if (this.applied - this.#snapshotIndex >= this.#o.snapshotEvery) void this.snapshot();
+    if (this.applied - this.#snapshots.index >= this.#o.snapshotEvery) void this.#snapshot();
   }
 
   #appliedTo(index: number): void {
@@ -354,26 +340,24 @@ export class RaftLoop {
   // --- snapshots ---
 
   /** Captures the state now, writes it piece by piece. */
-  async snapshot(): Promise<void> {
-    if (this.#snapshotting || this.#restoring || this.stopped !== null) return;
+  async #snapshot(): Promise<void> {
+    if (this.#snapshotting || this.#restoring) return;
     this.#snapshotting = true;
-    const { disk, files, stateMachine, keepEntries, logger } = this.#o;
+    const { files, stateMachine, keepEntries, logger } = this.#o;
+    const snapshots = this.#snapshots;
     try {
       const index = this.applied;
-      const { conf } = this.node.status();
-      const meta: SnapshotMeta = { index, term: this.node.termAt(index), conf };
-      const header = { clusterId: files.clusterId, meta, peers: encodePeers(this.peers.values()) };
-      const file = await writeSnapshot(disk, files.snapDir, header, stateMachine.snapshot());
+      const meta: SnapshotMeta = { index, term: this.node.termAt(index), conf: this.node.status().conf };
+      const file = await snapshots.write(meta, encodePeers(this.peers.values()), stateMachine.snapshot());
       // A received, newer one may have come in between; then this one is only a file more.
-      if (this.stopped !== null || index <= this.#snapshotIndex) return;
+      if (this.stopped !== null || index <= snapshots.index) return;
       files.wal.append([{ kind: "snapshot", index, term: meta.term, reset: false }]);
       await files.wal.sync();
-      if (index <= this.#snapshotIndex) return;
-      this.#useSnapshot(file, meta);
+      if (index <= snapshots.index) return;
+      snapshots.use(file, meta);
       this.node.snapshotted(meta);
       this.node.compact(index - keepEntries);
-      files.wal.release(index - keepEntries);
-      removeOldSnapshots(disk, files.snapDir);
+      files.wal.release(Math.min(index - keepEntries, snapshots.fallbackIndex));
       logger.info("wrote a snapshot", { index });
     } catch (error) {
       this.fatal(error);
@@ -382,45 +366,36 @@ export class RaftLoop {
     }
   }
 
-  #useSnapshot(file: string, meta: SnapshotMeta): void {
-    this.#snapshotFile = file;
-    this.#snapshotIndex = meta.index;
-    this.#ownMeta = meta;
-  }
-
   /** A snapshot file from `from`. Resolves once the core has it. */
   async receiveSnapshot(from: number, term: number, pieces: AsyncIterable<Uint8Array>): Promise<void> {
-    const { disk, files, logger } = this.#o;
-    const { tmp, header } = await receiveSnapshotFile(disk, files.snapDir, from, pieces);
+    const received = await this.#snapshots.receive(from, pieces);
     if (this.stopped !== null) throw this.stopped;
-    if (header.clusterId !== files.clusterId) throw new TswarmError("forbidden", "a snapshot of another cluster");
-    logger.info("received a snapshot", { from, index: header.meta.index });
-    this.#received = { tmp, meta: header.meta, peers: header.peers };
-    this.node.step({ kind: "snapshot", from, to: files.raftId, term, snapshot: header.meta });
+    this.#o.logger.info("received a snapshot", { from, index: received.meta.index });
+    this.#received = received;
+    this.#guarded(() =>
+      this.node.step({ kind: "snapshot", from, to: this.#o.files.raftId, term, snapshot: received.meta }),
+    );
     this.#turn();
-    // Not wanted any more.
-    if (this.#received !== null) disk.remove(tmp);
+    // The core did not want it any more.
+    if (this.#received !== null) this.#snapshots.discard(received);
     this.#received = null;
   }
 
   #adoptReceived(meta: SnapshotMeta): WalRecord[] {
     const received = this.#received;
-    if (received === null || received.meta.index !== meta.index) throw new Error("a snapshot came without its file");
+    assert(received?.meta.index === meta.index, "a received snapshot comes with its file");
     this.#received = null;
-    const { disk, files, stateMachine } = this.#o;
-    const file = adoptSnapshot(disk, files.snapDir, received.tmp, meta);
-    this.#useSnapshot(file, meta);
+    this.#snapshots.adopt(received);
     this.peers.clear();
     for (const peer of decodePeers(received.peers)) this.peers.set(peer.raftId, peer);
     this.#tellPeers();
     this.#toApply = [];
     this.#restoring = true;
-    stateMachine.restore({ kind: "snapshot", index: meta.index, chunks: readSnapshot(disk, file) }).then(
+    this.#o.stateMachine.restore({ kind: "snapshot", index: meta.index, chunks: this.#snapshots.chunks() }).then(
       () => {
         this.#restoring = false;
         this.#guarded(() => {
           this.#appliedTo(meta.index);
-          removeOldSnapshots(disk, files.snapDir);
           this.#apply();
         });
         this.#turn();

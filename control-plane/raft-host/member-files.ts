@@ -130,8 +130,14 @@ const combine = (dir: string, contents: WalContents, header: SnapshotHeader | nu
   const atBase = entries[base - first];
   const follows = header === null || first === base + 1 || atBase?.term === header.meta.term;
   return {
-    hardState: hardState ?? (header === null ? null : { term: header.meta.term, vote: 0, commit: base }),
+    hardState: withTermOf(header, hardState),
     snapshot: header?.meta ?? null,
     entries: follows ? entries.slice(base + 1 - first) : [],
   };
 };
+
+/** A crash between the arrival of a snapshot and the next write may leave a term older than the snapshot's. */
+const withTermOf = (header: SnapshotHeader | null, hardState: HardState | null): HardState | null =>
+  header === null || (hardState !== null && hardState.term >= header.meta.term)
+    ? hardState
+    : { term: header.meta.term, vote: 0, commit: header.meta.index };

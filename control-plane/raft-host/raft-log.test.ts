@@ -1,3 +1,5 @@
+import fs from "node:fs";
+import path from "node:path";
 import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
@@ -172,6 +174,20 @@ describe("three members over gRPC", function () {
     expect(await codeOf(leader.log.removeMember(b!.raftId))).to.equal("conflict");
     await leader.log.removeMember(a!.raftId);
     await leader.log.propose(bytes("y"));
+  });
+
+  it("falls back to the snapshot before when the newest is damaged", async () => {
+    await begin(1, { snapshotEvery: 100, keepEntries: 10 });
+    const only = await cluster.leader();
+    const snapshots = () => fs.readdirSync(path.join(only.dir, "snap")).filter((n) => n.endsWith(".snap"));
+    for (let i = 0; i < 40; i++) await proposeMany(only, i * 10, 10);
+    await waitFor("snapshots", () => snapshots().length === 2);
+    cluster.kill(only);
+    const newest = path.join(only.dir, "snap", snapshots().sort().at(-1)!);
+    fs.truncateSync(newest, fs.statSync(newest).size - 3);
+    const back = await cluster.restart(only);
+    await waitFor("all lines", () => back.state.lines.length === 400);
+    expect(back.state.lines[399]).to.equal("line 399");
   });
 
   it("stops for good when the disk fails, and says so", async () => {

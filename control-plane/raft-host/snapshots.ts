@@ -1,0 +1,77 @@
+// The snapshots of one member: the newest in use, the one before as a fallback, and one that arrives.
+import { TswarmError } from "#base/errors.ts";
+import type { SnapshotMeta } from "#control-plane/raft/types.ts";
+import type { Disk } from "#control-plane/raft-host/disk.ts";
+import type { MemberFiles } from "#control-plane/raft-host/member-files.ts";
+import {
+  adoptSnapshot,
+  readSnapshot,
+  removeOldSnapshots,
+  writeSnapshot,
+} from "#control-plane/raft-host/snapshot-file.ts";
+import { receiveSnapshotFile } from "#control-plane/raft-host/snapshot-receive.ts";
+
+export type Received = { readonly tmp: string; readonly meta: SnapshotMeta; readonly peers: Uint8Array };
+type Current = { readonly file: string; readonly meta: SnapshotMeta };
+
+export class Snapshots {
+  current: Current | null;
+  #previousIndex = 0;
+  #disk: Disk;
+  #dir: string;
+  #clusterId: string;
+
+  constructor(disk: Disk, files: MemberFiles) {
+    this.#disk = disk;
+    this.#dir = files.snapDir;
+    this.#clusterId = files.clusterId;
+    this.current = files.snapshot === null ? null : { file: files.snapshot.file, meta: files.snapshot.header.meta };
+  }
+
+  get index(): number {
+    return this.current?.meta.index ?? 0;
+  }
+
+  /** The log must keep the entries after this index, so that the fallback can be used. */
+  get fallbackIndex(): number {
+    return this.#previousIndex;
+  }
+
+  /** Writes the captured state. The result is not used before `use`. */
+  write(meta: SnapshotMeta, peers: Uint8Array, chunks: Iterable<Uint8Array>): Promise<string> {
+    return writeSnapshot(this.#disk, this.#dir, { clusterId: this.#clusterId, meta, peers }, chunks);
+  }
+
+  use(file: string, meta: SnapshotMeta): void {
+    this.#previousIndex = this.index;
+    this.current = { file, meta };
+    removeOldSnapshots(this.#disk, this.#dir);
+  }
+
+  chunks(): AsyncIterable<Uint8Array> {
+    return readSnapshot(this.#disk, this.current!.file);
+  }
+
+  /** The file as it goes over the network. */
+  pieces(): AsyncIterable<Uint8Array> {
+    return this.#disk.readPieces(this.current!.file, 256 << 10);
+  }
+
+  async receive(from: number, pieces: AsyncIterable<Uint8Array>): Promise<Received> {
+    const { tmp, header } = await receiveSnapshotFile(this.#disk, this.#dir, from, pieces);
+    if (header.clusterId !== this.#clusterId) {
+      this.#disk.remove(tmp);
+      throw new TswarmError("forbidden", "a snapshot of another cluster");
+    }
+    return { tmp, meta: header.meta, peers: header.peers };
+  }
+
+  discard(received: Received): void {
+    this.#disk.remove(received.tmp);
+  }
+
+  /** The older ones are of no use any more: the log between them and this one does not exist here. */
+  adopt(received: Received): void {
+    this.use(adoptSnapshot(this.#disk, this.#dir, received.tmp, received.meta), received.meta);
+  }
+}
