@@ -26,13 +26,13 @@ const CHANNEL: grpc.ChannelOptions = {
   "grpc.keepalive_timeout_ms": 3000,
   "grpc.initial_reconnect_backoff_ms": 100,
   "grpc.max_reconnect_backoff_ms": 2000,
-  "grpc.max_receive_message_length": 64 << 20,
-  "grpc.max_send_message_length": 64 << 20,
   "grpc.use_local_subchannel_pool": 1,
 };
 const BACKOFF_MS = { first: 50, last: 2000 };
 /** Frames waiting for a slow member; beyond this new ones are dropped, raft sends again. */
 const MAX_WAITING_FRAMES = 256;
+/** gRPC servers take 4 MiB by default; one append with the largest possible proposal still fits. */
+const MAX_FRAME_BYTES = 1 << 20;
 
 export const grpcTransport =
   (options: GrpcTransportOptions): ConnectTransport =>
@@ -117,9 +117,25 @@ class PeerLink {
       this.#host.unreachable(this.peer.raftId);
       return;
     }
+    let frame: Buffer[] = [];
+    let bytes = 0;
+    for (const message of messages) {
+      const encoded = encodeMessage(message);
+      if (bytes > 0 && bytes + encoded.length > MAX_FRAME_BYTES) {
+        this.#write(stream, frame);
+        frame = [];
+        bytes = 0;
+      }
+      frame.push(encoded);
+      bytes += encoded.length;
+    }
+    this.#write(stream, frame);
+  }
+
+  #write(stream: grpc.ClientDuplexStream<Frame, null>, messages: Buffer[]): void {
     const { clusterId, raftId } = this.#host;
     this.#waitingFrames++;
-    stream.write({ clusterId, from: raftId, to: this.peer.raftId, messages: messages.map(encodeMessage) }, () => {
+    stream.write({ clusterId, from: raftId, to: this.peer.raftId, messages }, () => {
       if (this.#stream === stream) this.#waitingFrames--;
     });
   }

@@ -44,6 +44,8 @@ export type LoopOptions = {
 type QueuedProposal = { readonly data: Uint8Array } & Waiter<number>;
 
 const MIB = 1 << 20;
+/** A huge entry would hold up heartbeats and everybody else's entries. */
+const MAX_PROPOSAL_BYTES = 2 * MIB;
 
 export class RaftLoop {
   readonly node: RaftNode;
@@ -133,6 +135,10 @@ export class RaftLoop {
   }
 
   propose(data: Uint8Array): Promise<number> {
+    if (data.length === 0 || data.length > MAX_PROPOSAL_BYTES) {
+      const range = `between 1 and ${MAX_PROPOSAL_BYTES} bytes`;
+      return Promise.reject(new TswarmError("invalid", `a change has ${data.length} bytes: it must have ${range}`));
+    }
     return new Promise((resolve, reject) => {
       if (this.stopped !== null) return reject(this.stopped);
       this.#proposals.push({ data, resolve, reject });

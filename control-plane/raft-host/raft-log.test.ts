@@ -190,6 +190,16 @@ describe("three members over gRPC", function () {
     expect(back.state.lines[399]).to.equal("line 399");
   });
 
+  it("takes bursts of large proposals, and refuses empty and huge ones", async () => {
+    await begin(3);
+    const leader = await cluster.leader();
+    const large = Array.from({ length: 40 }, (_, i) => leader.log.propose(Buffer.alloc(200_000, 97 + (i % 26))));
+    await Promise.all([...large, leader.log.propose(Buffer.alloc(2 << 20, 98))]);
+    await sameState(41);
+    expect(await codeOf(leader.log.propose(Buffer.alloc((2 << 20) + 1)))).to.equal("invalid");
+    expect(await codeOf(leader.log.propose(Buffer.alloc(0)))).to.equal("invalid");
+  });
+
   it("stops for good when the disk fails, and says so", async () => {
     let broken = false;
     const disk: Disk = {
