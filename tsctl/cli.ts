@@ -45,6 +45,8 @@ export type Cli = {
   /** A file in pieces; "-" is standard input. */
   pieces(path: string): AsyncIterable<Uint8Array>;
   readonly contexts: ContextFiles;
+  /** Of this program. */
+  version(): string;
   /** The process's exit code when the verb ends. */
   exit(code: number): void;
 };

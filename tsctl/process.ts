@@ -1,6 +1,5 @@
 // The real Cli: this process's terminal, files and connection.
 import { createReadStream, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -133,13 +132,14 @@ export const processCli = (root: string, choice: () => ContextChoice): Cli => {
     },
     terminalSize: () => ({ rows: process.stdout.rows ?? 24, columns: process.stdout.columns ?? 80 }),
     read: async (path) => {
-      if (path !== "-") return readFile(path);
+      if (path !== "-") return readFileSync(path);
       const chunks: Uint8Array[] = [];
       for await (const chunk of standardInput()) chunks.push(chunk);
       return Buffer.concat(chunks);
     },
     pieces: (path) => (path === "-" ? standardInput() : createReadStream(path)),
     contexts,
+    version: () => readJson<{ version: string }>(join(root, "package.json"))?.version ?? "unknown",
     exit: (code) => {
       process.exitCode = code;
     },

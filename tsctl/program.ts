@@ -1,5 +1,5 @@
 // All commands of tsctl, in the groups of its help.
-import { Command } from "commander";
+import { Command, CommanderError } from "commander";
 import type { Cli, Verb } from "#tsctl/cli.ts";
 import { clusterInit } from "#tsctl/cluster/init.ts";
 import { clusterJoin } from "#tsctl/cluster/join.ts";
@@ -43,7 +43,7 @@ import { stackLs } from "#tsctl/stack/ls.ts";
 import { stackPs } from "#tsctl/stack/ps.ts";
 import { stackRm } from "#tsctl/stack/rm.ts";
 import { stackServices } from "#tsctl/stack/services.ts";
-import { VERSION, version } from "#tsctl/version.ts";
+import { version } from "#tsctl/version.ts";
 
 type Noun = { readonly name: string; readonly text: string; readonly group: string; readonly verbs: readonly Verb[] };
 
@@ -116,12 +116,20 @@ Examples:
 Lists take --format json, --format "{{.Name}}", -q, --filter and --no-trunc.
 tsctl COMMAND --help tells more. tsctl context shows which cluster this talks to.`;
 
-export const makeProgram = (cli: Cli): Command => {
+/**
+ * The commands that `args` can mean: verbs of a noun that is not in them are left out, because to set up the flags of
+ * forty verbs takes longer than most verbs run.
+ */
+export const makeProgram = (cli: Cli, args: readonly string[]): Command => {
   const program = new Command("tsctl")
     .description("Control a tswarm cluster: services on several hosts, and the networks between them.")
     .option("-H, --host <address>", "unix:/path or host:port of the agent or manager to talk to")
     .option("-c, --context <name>", "a saved context")
-    .version(VERSION, "-v, --version", "show the version")
+    .option("-v, --version", "show the version")
+    .on("option:version", () => {
+      cli.out.write(`${cli.version()}\n`);
+      throw new CommanderError(0, "commander.version", "");
+    })
     .helpOption("-h, --help", "show help")
     .helpCommand(false)
     .enablePositionalOptions()
@@ -137,7 +145,7 @@ export const makeProgram = (cli: Cli): Command => {
   program.commandsGroup("Workloads:");
   for (const { name, text, group, verbs } of NOUNS) {
     const noun = program.command(name).description(text).helpGroup(group).helpCommand(false);
-    for (const verb of verbs) verb(noun, cli);
+    if (args.includes(name)) for (const verb of verbs) verb(noun, cli);
   }
   exec(program, cli);
   serviceLogs(program, cli);

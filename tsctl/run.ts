@@ -11,7 +11,7 @@ const USAGE = 2;
 export const run = async (args: readonly string[], makeCli: (choice: () => object) => Cli): Promise<void> => {
   const program: { current?: ReturnType<typeof makeProgram> } = {};
   const cli = makeCli(() => program.current?.opts() ?? {});
-  program.current = makeProgram(cli);
+  program.current = makeProgram(cli, args);
   try {
     await program.current.parseAsync([...args], { from: "user" });
   } catch (error) {

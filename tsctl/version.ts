@@ -1,9 +1,6 @@
 import { TswarmError } from "#base/errors.ts";
 import type { Verb } from "#tsctl/cli.ts";
 import { renderFields } from "#tsctl/output/fields.ts";
-import packageJson from "../package.json" with { type: "json" };
-
-export const VERSION: string = packageJson.version;
 
 export const version: Verb = (program, cli) =>
   program
@@ -18,7 +15,7 @@ export const version: Verb = (program, cli) =>
         .catch((error) => (error instanceof TswarmError ? "not reachable" : Promise.reject(error)));
       cli.out.write(
         renderFields([
-          ["tsctl", VERSION],
+          ["tsctl", cli.version()],
           ["Agent", agent],
         ]),
       );

@@ -7,7 +7,7 @@ export const networkCreate: Verb = (noun, cli) =>
     .command("create")
     .description("Create a network")
     .argument("<name>")
-    .option("-d, --driver <driver>", 'overlay (spans the nodes), bridge (on each node for itself), default "bridge"')
+    .option("-d, --driver <driver>", "overlay (default, spans the nodes) or bridge (on each node for itself)")
     .option(
       "--subnet <cidr>",
       'like "10.77.0.0/24"; one of each family; default: from the cluster\'s pools',

@@ -65,7 +65,8 @@ export const networkSpec = (name: string, flags: NetworkFlags): NetworkSpec => {
       issues.push({ field: "--subnet", reason: `"${subnet}" is not a subnet`, remedy: 'Write it like "10.77.0.0/24"' });
   const spec = NetworkSpec.fromPartial({
     annotations: { name, labels: readPairs("--label", flags.label, issues) },
-    driver: flags.driver ?? "bridge",
+    // Empty: the server chooses.
+    driver: flags.driver ?? "",
     options: readPairs("--opt", flags.opt, issues),
     internal: flags.internal ?? false,
     attachable: flags.attachable ?? false,
