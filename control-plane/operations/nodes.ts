@@ -12,7 +12,6 @@ import {
   type NodeSpec,
   NodeState,
   NodeStatus,
-  type Task,
   TaskState,
 } from "#proto/gen/types.ts";
 import { resolveNode } from "./references.ts";
@@ -115,28 +114,13 @@ export const checkVersion = (kind: string, current: number, given: number): void
   );
 };
 
-const orphaned = (task: Task, now: number): Task => ({
-  ...task,
-  desiredState: TaskState.TASK_REMOVE,
-  status: {
-    exitCode: 0,
-    pid: 0,
-    containerId: "",
-    ...task.status,
-    state: TaskState.TASK_ORPHANED,
-    at: now,
-    message: "its node was removed",
-    error: "",
-  },
-});
-
 /**
- * Removes a node that is down and not a manager; `force` takes one that is still ready. Its tasks end as orphans, which frees their
- * addresses and lets the orchestrator replace them.
+ * Removes a node that is down and not a manager; `force` takes one that is still ready. What becomes of its tasks the
+ * orchestrator decides in its next pass: they end as orphans, which frees their addresses, and are replaced or not.
  */
 export const removeNode = (
   tx: Tx,
-  ctx: WriteContext,
+  _ctx: WriteContext,
   input: { readonly ref: string; readonly force: boolean },
 ): Node => {
   const node = resolveNode(tx, input.ref);
@@ -148,9 +132,8 @@ export const removeNode = (
       "conflict",
       "node",
       `${name} is not down`,
-      "Let it leave first (tsctl swarm leave on that node), or use --force",
+      "Let it leave first (tsctl cluster leave on that node), or use --force",
     );
-  for (const task of tx.tasksOfNode(node.id)) if (!hasEnded(task)) tx.put("task", orphaned(task, ctx.now));
   tx.delete("node", node.id);
   return node;
 };

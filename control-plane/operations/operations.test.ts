@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
 import { allocate } from "#control-plane/allocator/allocate.ts";
+import { orchestrate } from "#control-plane/orchestrator/orchestrate.ts";
 import { createState } from "#control-plane/state/state.ts";
 import type { State, Tx, WriteContext } from "#control-plane/state/types.ts";
 import {
@@ -429,7 +430,7 @@ describe("operations", () => {
     expect(say("node2", TaskState.TASK_COMPLETE)).to.equal(TaskState.TASK_FAILED);
   });
 
-  it("ends the tasks of a removed node and rests their addresses", () => {
+  it("leaves the tasks of a removed node to the orchestrator, which ends them and rests their addresses", () => {
     const state = cluster();
     const target = state.networkByName("back")!.id;
     commit(state, (tx) => {
@@ -446,6 +447,8 @@ describe("operations", () => {
       ops.setNodeState(tx, ctx, "node2", NodeState.NODE_DOWN, "no heartbeat");
       ops.removeNode(tx, ctx, { ref: "beta", force: false });
     });
+    expect(state.get("task", "t1")!.desiredState).to.equal(TaskState.TASK_RUNNING);
+    commit(state, (tx) => orchestrate(tx, ctx, { services: [], nodes: ["node2"] }));
     expect(state.get("task", "t1")!.status!.state).to.equal(TaskState.TASK_ORPHANED);
     expect(state.addressHolder(target, "10.77.0.3")).to.equal(`lease/${target}/10.77.0.3`);
   });

@@ -2,7 +2,7 @@
 // or no longer matching the constraints). A replacement is made from the spec of the task that it replaces: moving tasks
 // to another spec is the updater's business, at its pace.
 
-import { matchesConstraints } from "#control-plane/scheduler/constraint.ts";
+import { matchesConstraints } from "#control-plane/specs/constraint.ts";
 import type { Node, Task } from "#proto/gen/types.ts";
 import { NodeAvailability, RestartCondition, TaskState, UpdateOrder, UpdateState } from "#proto/gen/types.ts";
 import type { Pass } from "./pass.ts";

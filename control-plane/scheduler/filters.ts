@@ -1,10 +1,11 @@
 // The filter pipeline. Each filter can say why it turned nodes away; the first that does so is the one that counts.
 // Filters before `fits` look only at the node and the spec and run once for each group of tasks, `fits` and
 // `replicas` depend on what was placed already and run again at each placement.
+
+import { matchesConstraints } from "#control-plane/specs/constraint.ts";
 import type { Node, TaskSpec } from "#proto/gen/types.ts";
 import { NodeAvailability, NodeState } from "#proto/gen/types.ts";
 import type { Candidate } from "./candidate.ts";
-import { matchesConstraints } from "./constraint.ts";
 
 export type Filter = {
   readonly name: string;

@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { makeNode } from "#control-plane/orchestrator/fake-cluster.ts";
+import { matchesConstraints, parseConstraint } from "#control-plane/specs/constraint.ts";
 import { createState } from "#control-plane/state/state.ts";
 import type { State, Tx } from "#control-plane/state/types.ts";
 import {
@@ -11,7 +12,6 @@ import {
   type TaskSpec,
   TaskState,
 } from "#proto/gen/types.ts";
-import { matchesConstraints, parseConstraint } from "./constraint.ts";
 import { schedule } from "./schedule.ts";
 
 const ctx = { now: 1_000_000, newId: () => "unused" };

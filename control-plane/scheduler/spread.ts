@@ -1,7 +1,8 @@
 // Where the next task of a group goes. The nodes form a tree by the values of the placement preferences (outermost
 // first); at each level the branch with the fewest tasks of the service is taken, at the leaf the best node of a heap.
+
+import { nodeValue } from "#control-plane/specs/constraint.ts";
 import type { Candidate } from "./candidate.ts";
-import { nodeValue } from "./constraint.ts";
 import { Heap } from "./heap.ts";
 
 type Branch = {

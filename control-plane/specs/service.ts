@@ -1,5 +1,5 @@
 import { refuseAll } from "#base/errors.ts";
-import { parseConstraint } from "#control-plane/scheduler/constraint.ts";
+import { parseConstraint } from "#control-plane/specs/constraint.ts";
 import {
   ContainerSpec,
   EndpointMode,

@@ -451,7 +451,7 @@ export interface Service {
   previousSpec:
     | ServiceSpec
     | undefined;
-  /** log index at which spec.task was last set; tasks carry the one they were made from */
+  /** counts: +1 whenever spec.task changes; tasks carry the one they were made from */
   specVersion: number;
   vips: VirtualIp[];
   updateStatus:
