@@ -50,15 +50,18 @@ export const openMemberFiles = async (options: OpenMember): Promise<MemberFiles>
     const { wal, contents } = await openWal(walOptions, beginning === null ? null : { raftId, clusterId });
     try {
       const { header } = contents;
-      if (header === null) return { ...(await begin(wal, options)), raftId, clusterId, wal, snapDir, unlock };
-      if (header.raftId !== raftId || header.clusterId !== clusterId) {
+      if (header !== null && (header.raftId !== raftId || header.clusterId !== clusterId)) {
         const found = `${header.raftId} of cluster ${header.clusterId}`;
         throw new TswarmError("conflict", `${dir} belongs to member ${found}, not ${raftId} of ${clusterId}`);
       }
+      // Also when an earlier start was interrupted right after making the folder.
+      if (contents.peers === null) {
+        if (beginning === null) throw new TswarmError("not_found", `${dir} was never completely set up`);
+        return { ...(await begin(wal, options)), raftId, clusterId, wal, snapDir, unlock };
+      }
       const snapshot = await newestSnapshot(disk, snapDir, logger);
       const restart = combine(dir, contents, snapshot?.header ?? null);
-      const peers = contents.peers ?? snapshot?.header.peers;
-      return { raftId, clusterId, peers: peers ? decodePeers(peers) : [], restart, snapshot, wal, snapDir, unlock };
+      return { raftId, clusterId, peers: decodePeers(contents.peers), restart, snapshot, wal, snapDir, unlock };
     } catch (error) {
       wal.abandon();
       throw error;
@@ -93,9 +96,10 @@ const begin = async (wal: Wal, options: OpenMember): Promise<Pick<MemberFiles, "
   const hardState: HardState | null = first.length > 0 ? { term: 1, vote: 0, commit: entries.length } : null;
   const peers = beginning.kind === "bootstrap" ? first : beginning.peers;
   wal.append([
-    { kind: "peers", data: encodePeers(peers) },
     ...entryRecords(entries),
     ...(hardState === null ? [] : [{ kind: "hard-state", hardState } as const]),
+    // Last: where the members are, everything before them is there too.
+    { kind: "peers", data: encodePeers(peers) },
   ]);
   await wal.sync();
   return { peers, restart: { hardState, snapshot: null, entries }, snapshot: null };

@@ -2,10 +2,12 @@ import fs from "node:fs";
 import path from "node:path";
 import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
+import { silentLogger } from "#base/log.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
 import { type RaftLogOptions, readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
 import { type Member, TestCluster, waitFor } from "#control-plane/raft-host/test-cluster.ts";
+import { openWal } from "#control-plane/raft-host/wal.ts";
 
 const bytes = (text: string) => Buffer.from(text);
 
@@ -198,6 +200,16 @@ describe("three members over gRPC", function () {
     await sameState(41);
     expect(await codeOf(leader.log.propose(Buffer.alloc((2 << 20) + 1)))).to.equal("invalid");
     expect(await codeOf(leader.log.propose(Buffer.alloc(0)))).to.equal("invalid");
+  });
+
+  it("sets a folder up again when the first start was interrupted", async () => {
+    cluster = new TestCluster();
+    const walOptions = { disk: nodeDisk, segmentBytes: 1 << 20, logger: silentLogger };
+    const identity = { raftId: 1, clusterId: "test-cluster" };
+    const { wal } = await openWal({ ...walOptions, dir: path.join(cluster.root, "m1", "wal") }, identity);
+    await wal.close();
+    await cluster.bootstrap(1);
+    await (await cluster.leader()).log.propose(bytes("x"));
   });
 
   it("stops for good when the disk fails, and says so", async () => {
