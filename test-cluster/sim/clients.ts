@@ -1,0 +1,127 @@
+// Who uses the cluster: proposals, read barriers, changes of members, transfers of leadership.
+import { TswarmError } from "#base/errors.ts";
+import type { Random } from "#base/random.ts";
+import type { Peer } from "#control-plane/raft-host/peers.ts";
+import { chance, exponential, fork, pick } from "#test-cluster/sim/draw.ts";
+import type { FaultMix } from "#test-cluster/sim/fault-mix.ts";
+import type { Life, SimMember } from "#test-cluster/sim/member.ts";
+import type { StateChecks } from "#test-cluster/sim/state-checks.ts";
+import type { VirtualTime } from "#test-cluster/sim/virtual-time.ts";
+
+export type ClientsOptions = {
+  readonly time: VirtualTime;
+  readonly random: Random;
+  readonly mix: FaultMix;
+  readonly members: ReadonlyMap<number, SimMember>;
+  readonly checks: StateChecks;
+  readonly addMember: (raftId: number, nodeId: string, peers: readonly Peer[]) => void;
+};
+
+export class Clients {
+  #o: ClientsOptions;
+  #operations = 0;
+  #nodes = 0;
+  #over = false;
+
+  constructor(options: ClientsOptions) {
+    this.#o = options;
+    const { mix } = options;
+    this.#repeat(mix.proposeEvery, (random) => {
+      const life = this.#someone(random, 0.9);
+      for (let i = 1 + random.int(mix.burst); i > 0 && life !== undefined; i--) this.propose(life, random);
+    });
+    this.#repeat(mix.readEvery, (random) => {
+      const life = this.#someone(random, 0.5);
+      if (life !== undefined) this.read(life);
+    });
+    this.#repeat(mix.transferEvery, (random) => {
+      this.#on(this.#someone(random, 1), (life) => life.log!.transferLeadership());
+    });
+    this.#repeat(mix.churnEvery, (random) => this.#on(this.#someone(random, 1), (life) => this.#churn(life, random)));
+  }
+
+  end(): void {
+    this.#over = true;
+  }
+
+  #repeat(every: number, act: (random: Random) => void): void {
+    const { time } = this.#o;
+    const random = fork(this.#o.random);
+    if (every === 0) return;
+    const again = () => {
+      time.after(exponential(random, every), time.world, () => {
+        if (this.#over) return;
+        act(random);
+        again();
+      });
+    };
+    again();
+  }
+
+  /** Calls happen in the member's own time, so not while it is paused. */
+  #on(life: Life | undefined, call: (life: Life) => Promise<unknown>): void {
+    const { time } = this.#o;
+    if (life === undefined) return;
+    time.after(0, life, () => {
+      call(life).catch(() => {});
+    });
+  }
+
+  #someone(random: Random, wantsLeader: number): Life | undefined {
+    const open = [...this.#o.members.values()].flatMap((m) => (m.alive && m.life!.log !== null ? [m.life!] : []));
+    const leaders = open.filter((life) => life.core?.role === "leader");
+    const from = chance(random, wantsLeader) && leaders.length > 0 ? leaders : open;
+    return from.length === 0 ? undefined : pick(random, from);
+  }
+
+  /** Resolves with the index, or null when it was not acknowledged. */
+  propose(life: Life, random: Random): Promise<number | null> {
+    const { checks, mix, time } = this.#o;
+    const operation = ++this.#operations;
+    const data = Buffer.alloc(4 + random.int(mix.largestProposal), operation);
+    data.writeUInt32BE(operation);
+    const answer = Promise.withResolvers<number | null>();
+    time.after(0, life, () => {
+      life.log!.propose(data).then(
+        (index) => {
+          checks.acknowledge(operation, index);
+          answer.resolve(index);
+        },
+        (error) => {
+          if (error instanceof TswarmError && error.code === "not_leader") checks.refuse(operation);
+          answer.resolve(null);
+        },
+      );
+    });
+    return answer.promise;
+  }
+
+  read(life: Life): Promise<boolean> {
+    const { checks, time } = this.#o;
+    const answer = Promise.withResolvers<boolean>();
+    time.after(0, life, () => {
+      const index = checks.lastAcknowledged;
+      life.log!.readBarrier().then(
+        () => {
+          checks.passedBarrier(life, index);
+          answer.resolve(true);
+        },
+        () => answer.resolve(false),
+      );
+    });
+    return answer.promise;
+  }
+
+  /** Between the first number of voters and one more, so that there is always something to add or to remove. */
+  async #churn(life: Life, random: Random): Promise<void> {
+    const { mix, addMember } = this.#o;
+    const voters = life.log!.status().members.filter((m) => m.voter);
+    if (voters.length > mix.members) {
+      await life.log!.removeMember(pick(random, voters).raftId);
+      return;
+    }
+    const nodeId = `joiner-${++this.#nodes}`;
+    const raftId = await life.log!.addMember(nodeId, nodeId);
+    addMember(raftId, nodeId, life.host!.peers());
+  }
+}

@@ -1,0 +1,74 @@
+// The fault mix of one run, itself drawn from the seed ("swarm testing"): a fixed mix hides what only shows when a fault is
+// rare, strong or absent.
+import type { Random } from "#base/random.ts";
+import { between, chance, pick } from "#test-cluster/sim/draw.ts";
+
+export type FaultMix = {
+  readonly members: number;
+  readonly tickMs: number;
+  readonly electionTicks: number;
+  readonly dropRate: number;
+  readonly duplicateRate: number;
+  readonly delayMs: number;
+  /** Share of messages that come much later, and by how much at most. */
+  readonly lateRate: number;
+  readonly lateMs: number;
+  /** Messages of one batch travel apart and may overtake each other. */
+  readonly split: boolean;
+  /** Mean ms between two; 0: never. */
+  readonly partitionEvery: number;
+  readonly crashEvery: number;
+  readonly pauseEvery: number;
+  readonly diskFaultEvery: number;
+  readonly transferEvery: number;
+  readonly churnEvery: number;
+  /** Share of faults that are aimed at the leader. */
+  readonly aimAtLeader: number;
+  readonly faultMs: number;
+  readonly downMs: number;
+  readonly syncMs: number;
+  readonly slowSyncRate: number;
+  readonly slowSyncMs: number;
+  readonly proposeEvery: number;
+  /** Proposals come in bursts of up to this many. */
+  readonly burst: number;
+  readonly readEvery: number;
+  readonly largestProposal: number;
+  readonly snapshotEvery: number;
+  readonly keepEntries: number;
+  readonly segmentBytes: number;
+};
+
+export const drawFaultMix = (random: Random): FaultMix => {
+  const sometimes = (probability: number, value: () => number): number => (chance(random, probability) ? value() : 0);
+  return {
+    members: pick(random, [3, 3, 5]),
+    tickMs: 50,
+    electionTicks: 10,
+    dropRate: sometimes(0.5, () => between(random, 0.01, 0.3)),
+    duplicateRate: sometimes(0.5, () => between(random, 0.01, 0.3)),
+    delayMs: pick(random, [0.5, 3, 20]),
+    lateRate: sometimes(0.5, () => between(random, 0.01, 0.3)),
+    lateMs: pick(random, [50, 400, 3000]),
+    split: chance(random, 0.3),
+    partitionEvery: sometimes(0.6, () => pick(random, [800, 2000, 5000])),
+    crashEvery: sometimes(0.6, () => pick(random, [500, 1500, 5000])),
+    pauseEvery: sometimes(0.3, () => pick(random, [1000, 4000])),
+    diskFaultEvery: sometimes(0.15, () => 6000),
+    transferEvery: sometimes(0.25, () => pick(random, [700, 3000])),
+    churnEvery: sometimes(0.3, () => pick(random, [700, 3000])),
+    aimAtLeader: pick(random, [0, 0.3, 0.8]),
+    faultMs: pick(random, [200, 1000, 4000]),
+    downMs: pick(random, [20, 500, 3000]),
+    syncMs: pick(random, [0.2, 2, 20]),
+    slowSyncRate: sometimes(0.4, () => between(random, 0.01, 0.2)),
+    slowSyncMs: pick(random, [50, 500]),
+    proposeEvery: pick(random, [20, 60, 200]),
+    burst: pick(random, [1, 1, 5, 20]),
+    readEvery: sometimes(0.5, () => 150),
+    largestProposal: pick(random, [40, 300, 3000]),
+    snapshotEvery: pick(random, [15, 60, 300]),
+    keepEntries: pick(random, [0, 5, 50]),
+    segmentBytes: pick(random, [4096, 16384, 65536]),
+  };
+};

@@ -1,0 +1,157 @@
+// Properties of the logs of all members together, looked at from outside of the code under test (Ongaro's dissertation,
+// figure 3.2): at most one leader in a term, log matching, leader completeness, and what a member has promised to others
+// must still be there when it comes back.
+import { crc32 } from "node:zlib";
+import type { Core } from "#control-plane/raft/core.ts";
+import type { Entry, Message } from "#control-plane/raft/types.ts";
+import type { Life } from "#test-cluster/sim/member.ts";
+
+export type Violate = (property: string, detail: string) => void;
+
+type KnownEntry = { readonly previousTerm: number; readonly sum: number };
+type CommittedEntry = { readonly term: number; readonly sum: number; readonly by: string };
+
+/** What a member, over all its lives, has told others it will not forget. */
+type Promises = {
+  term: number;
+  readonly votes: Map<number, number>;
+  /** Accepted entries of the newest term that accepted any. */
+  ack: { readonly term: number; readonly index: number; readonly entryTerm: number } | null;
+};
+
+const sumOf = (entry: Entry): number => crc32(entry.data, entry.type === "conf" ? 1 : 0);
+
+export class LogChecks {
+  commits = 0;
+  elections = 0;
+  #violate: Violate;
+  #leaders = new Map<number, string>();
+  #entries = new Map<string, KnownEntry>();
+  #committed: (CommittedEntry | undefined)[] = [];
+  #promises = new Map<number, Promises>();
+
+  constructor(violate: Violate) {
+    this.#violate = violate;
+  }
+
+  /** A life has just read its disk and made its core. */
+  began(life: Life, core: Core): void {
+    this.#mustHaveKept(life, core);
+    life.seenTerm = core.term;
+    const { log } = core;
+    for (const entry of core.config.restart.entries) this.#sawEntry(life, entry, log.term(entry.index - 1));
+    // Watched at the only door for new entries.
+    const append = log.append.bind(log);
+    log.append = (entries) => {
+      append(entries);
+      for (const entry of entries) this.#sawEntry(life, entry, log.term(entry.index - 1));
+    };
+  }
+
+  #sawEntry(life: Life, entry: Entry, previousTerm: number | undefined): void {
+    const key = `${entry.index}:${entry.term}`;
+    const known = this.#entries.get(key);
+    const sum = sumOf(entry);
+    if (known === undefined) {
+      if (previousTerm !== undefined) this.#entries.set(key, { previousTerm, sum });
+    } else if (known.sum !== sum || (previousTerm ?? known.previousTerm) !== known.previousTerm) {
+      this.#violate(
+        "log matching",
+        `${life.name} has another entry ${key}, or another term before it (${previousTerm})`,
+      );
+    }
+  }
+
+  /** After each event of a life. */
+  look(life: Life, core: Core): void {
+    if (core.term < life.seenTerm) this.#violate("monotonic term", `${life.name}: ${life.seenTerm} to ${core.term}`);
+    life.seenTerm = core.term;
+    if (core.role === "leader" && life.leading !== core.term) {
+      life.leading = core.term;
+      this.#becameLeader(life, core);
+    }
+    this.#lookAtCommits(life, core);
+  }
+
+  #becameLeader(life: Life, core: Core): void {
+    this.elections++;
+    const other = this.#leaders.get(core.term);
+    if (other !== undefined) this.#violate("election safety", `${other} and ${life.name} lead term ${core.term}`);
+    this.#leaders.set(core.term, life.name);
+    for (let index = Math.max(core.log.firstIndex - 1, 1); index < this.#committed.length; index++) {
+      const committed = this.#committed[index];
+      const own = core.log.term(index);
+      if (committed === undefined || own === committed.term) continue;
+      const has = own === undefined ? "lacks it" : `has one of term ${own}`;
+      this.#violate(
+        "leader completeness",
+        `entry ${index}:${committed.term} was committed at ${committed.by}; leader ${life.name} of term ${core.term} ${has}`,
+      );
+    }
+  }
+
+  #lookAtCommits(life: Life, core: Core): void {
+    const { log } = core;
+    if (log.committed < life.seenCommit) {
+      this.#violate("monotonic commit", `${life.name}: from ${life.seenCommit} to ${log.committed}`);
+    }
+    for (let index = Math.max(life.seenCommit + 1, log.firstIndex); index <= log.committed; index++) {
+      const entry = log.at(index)!;
+      const committed = this.#committed[index];
+      const sum = sumOf(entry);
+      if (committed === undefined) {
+        this.#committed[index] = { term: entry.term, sum, by: life.name };
+        this.commits++;
+      } else if (committed.term !== entry.term || committed.sum !== sum) {
+        const both = `${committed.term} at ${committed.by}, ${entry.term} at ${life.name}`;
+        this.#violate("one committed entry at an index", `${index}: terms ${both}`);
+      }
+    }
+    life.seenCommit = log.committed;
+  }
+
+  /** A message leaves the member, and with it a promise. */
+  sent(life: Life, m: Message): void {
+    const core = life.core!;
+    if (m.kind === "vote") this.#promisedVote(life, m.term, m.from);
+    if (m.kind === "vote-response" && !m.reject) this.#promisedVote(life, m.term, m.to);
+    if (m.kind !== "append-response" || m.reject) return;
+    const promises = this.#promisesOf(life);
+    promises.term = Math.max(promises.term, m.term);
+    const entryTerm = core.log.term(m.index);
+    // An answer of an earlier term may speak of what a new leader has replaced meanwhile.
+    if (m.term !== core.term || entryTerm === undefined) return;
+    if (promises.ack?.term === m.term && promises.ack.index > m.index) return;
+    promises.ack = { term: m.term, index: m.index, entryTerm };
+  }
+
+  #promisedVote(life: Life, term: number, candidate: number): void {
+    const promises = this.#promisesOf(life);
+    promises.term = Math.max(promises.term, term);
+    const before = promises.votes.get(term);
+    promises.votes.set(term, candidate);
+    if (before !== undefined && before !== candidate) {
+      this.#violate("one vote in a term", `${life.name} votes in term ${term} for ${before} and for ${candidate}`);
+    }
+  }
+
+  #promisesOf(life: Life): Promises {
+    const id = life.member.raftId;
+    let promises = this.#promises.get(id);
+    if (promises === undefined) this.#promises.set(id, (promises = { term: 0, votes: new Map(), ack: null }));
+    return promises;
+  }
+
+  #mustHaveKept(life: Life, core: Core): void {
+    const promises = this.#promisesOf(life);
+    const lost = (what: string) => this.#violate("promises survive a crash", `${life.name} ${what}`);
+    if (core.term < promises.term) lost(`is in term ${core.term}, it spoke in ${promises.term}`);
+    const vote = promises.votes.get(core.term);
+    if (vote !== undefined && core.vote !== vote)
+      lost(`voted for ${vote} in term ${core.term}, remembers ${core.vote}`);
+    const { ack } = promises;
+    if (ack === null || ack.term !== core.term || ack.index < core.log.firstIndex) return;
+    const own = core.log.term(ack.index);
+    if (own !== ack.entryTerm) lost(`accepted entry ${ack.index}:${ack.entryTerm}, has term ${own} there`);
+  }
+}

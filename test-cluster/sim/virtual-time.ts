@@ -1,0 +1,62 @@
+// Simulated time: a queue of events in one process. Nothing here waits for a real timer.
+//
+// Each event belongs to an actor (one life of a member, or the world). All promises that an event settles run to their end
+// before the next event, and what they begin belongs to the same actor, so that a dead or paused one can be held back.
+import { EventHeap, type QueuedEvent } from "#test-cluster/sim/event-heap.ts";
+
+export type Actor = { readonly name: string; dead: boolean; pausedUntil: number };
+
+/** What one turn of the event loop takes, in ms. */
+const TURN_MS = 0.01;
+const realImmediate = globalThis.setImmediate;
+
+/** Node runs all pending promise callbacks between two immediates. */
+const settlePromises = (): Promise<void> => new Promise((resolve) => realImmediate(resolve));
+
+export class VirtualTime {
+  /** ms since the start. */
+  now = 0;
+  readonly world: Actor = { name: "world", dead: false, pausedUntil: 0 };
+  /** Whose event runs now. */
+  current: Actor = this.world;
+  #heap = new EventHeap();
+
+  /** Calls `run` after `ms` unless the actor is dead by then; later when it is paused. Returns the cancellation. */
+  after(ms: number, actor: Actor, run: () => void): () => void {
+    const event: QueuedEvent = { time: this.now + ms, order: 0, actor, run };
+    this.#heap.push(event);
+    return () => {
+      event.run = null;
+    };
+  }
+
+  /** A promise that resolves after `ms` of the actor's life. */
+  wait(ms: number, actor: Actor): Promise<void> {
+    return new Promise((resolve) => this.after(ms, actor, resolve));
+  }
+
+  /** Runs events up to `end` (ms) or until `step`, called after each event with its actor, returns true. */
+  async run(end: number, step: (actor: Actor) => boolean): Promise<void> {
+    globalThis.setImmediate = ((callback: (...args: unknown[]) => void, ...args: unknown[]) =>
+      this.after(TURN_MS, this.current, () => callback(...args))) as unknown as typeof setImmediate;
+    try {
+      for (let event = this.#heap.popUntil(end); event !== null; event = this.#heap.popUntil(end)) {
+        const { actor, run } = event;
+        if (run === null || actor.dead) continue;
+        this.now = Math.max(this.now, event.time);
+        if (actor.pausedUntil > this.now) {
+          this.#heap.push({ ...event, time: actor.pausedUntil });
+          continue;
+        }
+        this.current = actor;
+        run();
+        await settlePromises();
+        this.current = this.world;
+        if (step(actor)) return;
+      }
+      this.now = end;
+    } finally {
+      globalThis.setImmediate = realImmediate;
+    }
+  }
+}
