@@ -116,7 +116,9 @@ const main = async (): Promise<void> => {
   addService(server, CaDefinition, createCaService(replicated, realClock, managerAddrs), { elsewhere });
   addService(server, ControlDefinition, control, { elsewhere, guard: requireManager });
   addService(server, DispatcherDefinition, dispatcher.handlers);
-  addService(local, ControlDefinition, control, { elsewhere });
+  // Who may open the socket acts for this node.
+  const { nodeId, clusterId } = identity;
+  addService(local, ControlDefinition, control, { elsewhere, local: { nodeId, clusterId, role: "manager" } });
 
   const bind = (on: Server, address: string, security: ServerCredentials): Promise<void> =>
     new Promise((resolve, reject) =>

@@ -11,11 +11,12 @@ import {
 import { CaDefinition } from "#proto/gen/ca.ts";
 import { createClient, openChannel } from "#proto/rpc/client.ts";
 import { anonymousCredentials, clientCredentials, fetchCa, serverCredentials } from "#proto/rpc/security.ts";
-import { addService, type Peer } from "#proto/rpc/server.ts";
+import { addService, type Handlers, type Peer, type ServiceOptions } from "#proto/rpc/server.ts";
 
 describe("mutual TLS", () => {
   let ca: Awaited<ReturnType<typeof createCa>>;
   const servers: Server[] = [];
+  const channels: ReturnType<typeof openChannel>[] = [];
   let seen: Peer | undefined;
 
   const identity = async (role: CertificateRole, authority = ca) => {
@@ -27,10 +28,10 @@ describe("mutual TLS", () => {
       certificatePem: await issueCertificate(authority, csrPem, subject, Date.now(), 3_600_000),
     };
   };
-  const serve = async (role: CertificateRole): Promise<string> => {
+  const serve = async (role: CertificateRole, options: ServiceOptions = {}): Promise<string> => {
     const server = new Server();
     servers.push(server);
-    addService(server, CaDefinition, {
+    const handlers: Handlers<CaDefinition> = {
       getRootCa: async (_request, { peer }) => {
         seen = peer;
         return { certificatePem: Buffer.from(ca.certificatePem) };
@@ -38,7 +39,8 @@ describe("mutual TLS", () => {
       issueCertificate: async () => {
         throw new TswarmError("internal", "not asked for here");
       },
-    });
+    };
+    addService(server, CaDefinition, handlers, options);
     const security = serverCredentials(await identity(role));
     const port = await new Promise<number>((resolve, reject) =>
       server.bindAsync("127.0.0.1:0", security, (error, bound) => (error ? reject(error) : resolve(bound))),
@@ -60,6 +62,7 @@ describe("mutual TLS", () => {
     ca = await createCa(Date.now());
   });
   after(() => {
+    for (const channel of channels) channel.close();
     for (const server of servers) server.forceShutdown();
   });
 
@@ -73,10 +76,30 @@ describe("mutual TLS", () => {
     expect(await ask(address, anonymousCredentials(ca.certificatePem))).to.equal(undefined);
   });
 
+  it("a call that a manager passes on is still the caller's; a worker can't call in another's name", async () => {
+    const leader = await serve("manager");
+    const through = async (role: CertificateRole, options: ServiceOptions = {}): Promise<string> => {
+      const onward = openChannel(leader, clientCredentials(await identity(role)));
+      channels.push(onward);
+      return serve("manager", { ...options, elsewhere: () => onward });
+    };
+    const worker = { nodeId: "a-worker", clusterId: "c", role: "worker" };
+    const manager = { nodeId: "a-manager", clusterId: "c", role: "manager" } as const;
+    const follower = await through("manager");
+    expect(await ask(follower, clientCredentials(await identity("worker")))).to.deep.equal(worker);
+    expect(await ask(follower, anonymousCredentials(ca.certificatePem))).to.equal(undefined);
+    const local = await through("manager", { local: manager });
+    expect(await ask(local, anonymousCredentials(ca.certificatePem))).to.deep.equal(manager);
+    const forger = await through("worker");
+    expect(await ask(forger, clientCredentials(await identity("manager")))).to.deep.equal(worker);
+  });
+
   it("a certificate of another CA is refused", async () => {
     const address = await serve("manager");
     const other = await identity("manager", await createCa(Date.now()));
-    const error = await ask(address, clientCredentials({ ...other, caPem: ca.certificatePem })).catch((e: unknown) => e);
+    const error = await ask(address, clientCredentials({ ...other, caPem: ca.certificatePem })).catch(
+      (e: unknown) => e,
+    );
     expect(error).to.have.property("code", "unavailable");
     expect(seen).to.equal(undefined);
   });

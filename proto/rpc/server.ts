@@ -48,11 +48,17 @@ export type ServiceOptions = {
   /** Every call passes here first; it throws to refuse. */
   readonly guard?: (method: string, context: RpcContext) => void;
   readonly elsewhere?: Elsewhere;
+  /** Who calls when the connection has no certificate: on a Unix socket, this node itself. */
+  readonly local?: Peer;
 };
 
 type Call = ServerDuplexStream<Buffer, Buffer>;
 
-/** On calls that were passed on once: the next process answers itself or refuses, so that no call goes in circles. */
+/**
+ * On calls that a manager passed on to the leader: who called it, as JSON ("null": nobody with a certificate). The leader
+ * answers itself or refuses, so that no call goes in circles. Believed only from a manager. A process that answers nothing
+ * of the service itself (the agent) calls in its own name.
+ */
 const FORWARDED = "tswarm-forwarded";
 
 const raw = (bytes: Buffer): Buffer => bytes;
@@ -110,9 +116,18 @@ const answer = async (
   else call.write(encode(await handler(request, context)));
 };
 
-const passOn = (call: Call, path: string, channel: Client): void => {
+/** Who calls in the end, whoever passed the call on. */
+const callerOf = (call: Call): Peer | undefined => {
+  const peer = peerOf(call);
+  const [forwarded] = call.metadata.get(FORWARDED);
+  if (forwarded === undefined || peer?.role !== "manager") return peer;
+  return (JSON.parse(forwarded.toString()) as Peer | null) ?? undefined;
+};
+
+/** `inNameOf`: null for nobody with a certificate, undefined to call in the own name. */
+const passOn = (call: Call, path: string, channel: Client, inNameOf: Peer | null | undefined): void => {
   const metadata = new Metadata();
-  metadata.set(FORWARDED, "1");
+  if (inNameOf !== undefined) metadata.set(FORWARDED, JSON.stringify(inNameOf));
   const onward: ClientDuplexStream<Buffer, Buffer> = channel.makeBidiStreamRequest(path, raw, raw, metadata);
   call.on("cancelled", () => onward.cancel());
   call.on("data", (message: Buffer) => {
@@ -141,15 +156,15 @@ const serve = async (
   options: ServiceOptions,
 ): Promise<void> => {
   const controller = new AbortController();
-  const context: RpcContext = { peer: peerOf(call), address: call.getPeer(), signal: controller.signal };
   call.on("cancelled", () => controller.abort());
   try {
+    const context = { peer: callerOf(call) ?? options.local, address: call.getPeer(), signal: controller.signal };
     options.guard?.(name, context);
     const channel = await options.elsewhere?.();
     if (channel) {
       if (handlers && call.metadata.get(FORWARDED).length > 0)
         throw new TswarmError("not_leader", "the leader changed while the call was on its way to it: try again");
-      passOn(call, path, channel);
+      passOn(call, path, channel, handlers && (context.peer ?? null));
       return;
     }
     const handler = handlers![name] as (request: unknown, context: RpcContext) => unknown;
