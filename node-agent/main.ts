@@ -12,14 +12,12 @@ import { createClusterNode } from "#node-agent/local/node.ts";
 import { serveStream } from "#node-agent/local/streams.ts";
 import { startTaskRunner } from "#node-agent/reconcile/task-runner.ts";
 import { openRuntime } from "#node-agent/runtime/crun-runtime.ts";
-import { applyAssignments, loadView, saveView, type View } from "#node-agent/session/view.ts";
+import { keepView } from "#node-agent/session/kept-view.ts";
+import type { View } from "#node-agent/session/view.ts";
 import { startWiring } from "#node-agent/wiring/wiring.ts";
 import { ControlDefinition } from "#proto/gen/control.ts";
 import { NodeLocalDefinition } from "#proto/gen/node.ts";
 import { addService } from "#proto/rpc/server.ts";
-
-/** The view is written this long after a change: a burst of assignments costs one write. */
-const SAVE_VIEW_MS = 200;
 
 const main = async (): Promise<void> => {
   const config = parseAgentConfig(process.argv.slice(2));
@@ -28,7 +26,6 @@ const main = async (): Promise<void> => {
   const logger = jsonLogger((line) => void process.stderr.write(line), config.logLevel).with({ process: "agent" });
   mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
   mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
-  const viewPath = join(config.dataDir, "view.bin");
 
   const images = await openImageStore({ dir: join(config.dataDir, "images"), logger });
   const wiring = await startWiring({ runDir: config.runDir, logger });
@@ -47,16 +44,10 @@ const main = async (): Promise<void> => {
     report: (update) => node.session()?.report(update),
   });
 
-  let view: View = loadView(viewPath);
-  let cancelSave: (() => void) | undefined;
-  const setView = (next: View): void => {
-    view = next;
+  const kept = keepView(join(config.dataDir, "view.bin"), realClock);
+  const setView = (view: View): void => {
     wiring.update(view);
     tasks.assign(view.tasks);
-    cancelSave ??= realClock.after(SAVE_VIEW_MS, () => {
-      cancelSave = undefined;
-      saveView(viewPath, view);
-    });
   };
 
   const description = async () =>
@@ -70,7 +61,7 @@ const main = async (): Promise<void> => {
       description,
       statuses: () => tasks.statuses(),
       onAccepted: ({ dataPathPort }) => wiring.setDataPathPort(dataPathPort),
-      onAssignments: (message) => setView(applyAssignments(view, message)),
+      onAssignments: (message) => setView(kept.apply(message)),
       onStream: (request, channel) =>
         void serveStream(request, channel, { nodeId: node.info().nodeId, tasks, runtime }).catch((error) =>
           logger.warn("stream failed", { stream: request.streamId, error }),
@@ -80,16 +71,13 @@ const main = async (): Promise<void> => {
     async removeTasks() {
       await tasks.removeAll();
       await wiring.removeAll();
-      cancelSave?.();
-      cancelSave = undefined;
-      rmSync(viewPath, { force: true });
-      view = loadView(viewPath);
+      kept.forget();
     },
   });
   images.onChange(() => node.session()?.describe());
 
   const imageInUse = (digest: string): boolean =>
-    [...view.tasks.values()].some((t) => t.spec?.container?.imageDigest === digest);
+    [...kept.current().tasks.values()].some((t) => t.spec?.container?.imageDigest === digest);
   const server = new Server({ "grpc.max_receive_message_length": 64 << 20 });
   addService(
     server,
@@ -100,8 +88,7 @@ const main = async (): Promise<void> => {
 
   await node.resume();
   // What ran before this process goes on by the last view, also while no manager can be reached.
-  wiring.update(view);
-  tasks.assign(view.tasks);
+  setView(kept.current());
 
   rmSync(config.socket, { force: true });
   await new Promise<void>((resolve, reject) => {
@@ -118,7 +105,7 @@ const main = async (): Promise<void> => {
     await node.stop();
     tasks.close();
     await wiring.stop();
-    if (cancelSave) saveView(viewPath, view);
+    kept.flush();
     process.exit(0);
   };
   process.once("SIGTERM", () => void stop());

@@ -32,19 +32,31 @@ export const saveTask = (tasksDir: string, task: Task): void => {
   renameSync(join(dir, "task.bin.new"), join(dir, "task.bin"));
 };
 
-export const loadTasks = (tasksDir: string): Task[] => {
+/**
+ * The tasks that are recorded, and the ids of folders without a whole record: their first write was cut off, by a crash
+ * before anything was done for the task or by a power loss, after which nothing of it runs any more.
+ */
+export const loadTasks = (tasksDir: string): { readonly tasks: Task[]; readonly broken: string[] } => {
   mkdirSync(tasksDir, { recursive: true, mode: 0o700 });
   const tasks: Task[] = [];
+  const broken: string[] = [];
   for (const id of readdirSync(tasksDir)) {
-    try {
-      tasks.push(Task.decode(readFileSync(join(tasksDir, id, "task.bin"))));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-      // A folder without a record is one whose first write was cut off: nothing was done for it yet.
-      rmSync(join(tasksDir, id), { recursive: true, force: true });
-    }
+    const task = readTask(join(tasksDir, id, "task.bin"));
+    if (task?.id === id && task.status && task.spec?.container) tasks.push(task);
+    else broken.push(id);
   }
-  return tasks;
+  return { tasks, broken };
+};
+
+const readTask = (path: string): Task | undefined => {
+  try {
+    return Task.decode(readFileSync(path));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // No errno: the bytes are no task.
+    if (code === undefined || code === "ENOENT" || code === "ENOTDIR") return undefined;
+    throw error;
+  }
 };
 
 export const deleteTask = (tasksDir: string, id: string): void =>

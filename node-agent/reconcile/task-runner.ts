@@ -56,6 +56,8 @@ export type TaskRunnerOptions = {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly report: (update: TaskStatusUpdate) => void;
+  /** How root filesystems are mounted; tests need no overlayfs. */
+  readonly rootfs?: { readonly mount: typeof mountRootfs; readonly unmount: typeof unmountRootfs };
 };
 
 const semaphore = (limit: number) => {
@@ -74,8 +76,10 @@ const semaphore = (limit: number) => {
   };
 };
 
+const realRootfs = { mount: mountRootfs, unmount: unmountRootfs };
+
 export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskRunner> => {
-  const { tasksDir, runtime, images, wiring, clock, logger, report } = options;
+  const { tasksDir, runtime, images, wiring, clock, logger, report, rootfs = realRootfs } = options;
   const entries = new Map<string, Entry>();
   const limited = semaphore(PREPARING_AT_ONCE);
   let closed = false;
@@ -129,7 +133,7 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
     mkdirSync(paths.dir, { recursive: true, mode: 0o700 });
     entry.holdsResources = true;
     const hostname = container.hostname || task.id.slice(0, 12);
-    const { merged } = mountRootfs({ image, dir: paths.rootfs });
+    const { merged } = rootfs.mount({ image, dir: paths.rootfs });
     writeFileSync(paths.hosts, hostsFile({ hostname, attachments: task.attachments, extraHosts: container.hosts }));
     writeFileSync(paths.hostname, `${hostname}\n`);
     writeFileSync(paths.resolvConf, resolvConfFile(container.dnsSearch, container.dnsOptions));
@@ -145,7 +149,7 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
     entry.container = "none";
     await runtime.remove(id);
     await wiring.detach(id);
-    unmountRootfs({ dir: taskPaths(tasksDir, id).rootfs });
+    rootfs.unmount({ dir: taskPaths(tasksDir, id).rootfs });
     entry.holdsResources = false;
   };
 
@@ -240,32 +244,32 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
 
   // Adoption: what a former process of this agent left running goes on without noticing.
   const containers = new Map((await runtime.list()).map((c) => [c.id, c]));
+  const { tasks: recorded, broken } = loadTasks(tasksDir);
   const adopted: Entry[] = [];
-  for (const task of loadTasks(tasksDir)) {
+  for (const task of recorded) {
     const entry = add(task, task.status!);
     const found = containers.get(task.id);
     containers.delete(task.id);
     entry.holdsResources = true;
-    if (found) {
+    if (entry.status.state < TaskState.TASK_READY) {
+      // Cut off while it was prepared, perhaps after its container was created: what was made is made again.
+      await runtime.remove(task.id);
+      rootfs.unmount({ dir: taskPaths(tasksDir, task.id).rootfs });
+    } else if (found) {
       entry.container = found.state;
       entry.exit = found.exit;
       if (found.state === "running") watchExit(entry);
-    } else if (entry.status.state < TaskState.TASK_READY) {
-      // Cut off while it was prepared: what was made is made again.
-      unmountRootfs({ dir: taskPaths(tasksDir, task.id).rootfs });
+      if (!isEnded(entry.status.state)) wiring.adopt(task);
     }
-    if (found && !isEnded(entry.status.state)) wiring.adopt(task);
     adopted.push(entry);
   }
-  // A container was created, but the record of it was cut off before READY: it is made anew.
-  for (const entry of adopted)
-    if (entry.container === "created" && entry.status.state < TaskState.TASK_READY) {
-      await runtime.remove(entry.task.id);
-      entry.container = "none";
-    }
   for (const id of containers.keys()) {
     logger.warn("container without a task: removed", { id });
     await runtime.remove(id);
+  }
+  for (const id of broken) {
+    rootfs.unmount({ dir: taskPaths(tasksDir, id).rootfs });
+    deleteTask(tasksDir, id);
   }
 
   const launch = (entry: Entry): void =>

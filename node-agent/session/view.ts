@@ -72,7 +72,7 @@ export const saveView = (path: string, view: View): void => {
   renameSync(`${path}.new`, path);
 };
 
-/** The view of the last session; empty when there was none. */
+/** The view of the last session; empty when there was none, or when a power loss has cut it off. */
 export const loadView = (path: string): View => {
   let bytes: Buffer;
   try {
@@ -81,5 +81,9 @@ export const loadView = (path: string): View => {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return emptyView;
     throw error;
   }
-  return applyAssignments(emptyView, Assignments.decode(bytes));
+  try {
+    return applyAssignments(emptyView, Assignments.decode(bytes));
+  } catch {
+    return emptyView;
+  }
 };

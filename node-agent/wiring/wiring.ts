@@ -30,6 +30,7 @@ export type Wiring = {
   attach(task: Task): Promise<ContainerSpec["netns"]>;
   /** A task that a former process of the agent has wired. */
   adopt(task: Task): void;
+  /** Afterwards nothing of the task is in the kernel, also when a former process of the agent has wired it. */
   detach(taskId: string): Promise<void>;
   update(view: View): void;
   setAddress(vtep: string): void;
@@ -71,6 +72,7 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
 
   // ---- kernel -----------------------------------------------------------------------------------------------------
   let gathered: Promise<ApplyReport> | undefined;
+  let applied = false;
 
   /** Resolves when everything that is wanted now has been tried. */
   const apply = (): Promise<ApplyReport> => {
@@ -81,6 +83,7 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
       const report = await networking.apply(
         desiredNetworks({ ...view, tasks }, { vtep, dataPathPort }, new Set(tasks.keys())),
       );
+      applied = true;
       for (const error of report.errors) logger.error("not wired", { ...error });
       return report;
     });
@@ -124,7 +127,8 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
       const server = servers.get(taskId);
       servers.delete(taskId);
       await server?.close();
-      if (tasks.delete(taskId)) await apply();
+      // Until the first apply the kernel may have what this process knows nothing of.
+      if (tasks.delete(taskId) || (!applied && vtep !== "")) await apply();
     },
     update(newView) {
       view = newView;
