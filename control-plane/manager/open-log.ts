@@ -1,11 +1,10 @@
 // Opens the manager's log: of a new cluster, of a cluster that is joined, or the one that is in the folder already.
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { ChannelCredentials, Server } from "@grpc/grpc-js";
 import type { Clock } from "#base/clock.ts";
 import { refuse, TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
-import { writeFileDurably } from "#base/node/files.ts";
 import type { Membership } from "#base/node/identity-files.ts";
 import type { Random } from "#base/random.ts";
 import type { ReplicatedLog } from "#control-plane/log/log.ts";
@@ -14,7 +13,7 @@ import type { ReplicatedState } from "#control-plane/manager/replicated-state.ts
 import { grpcTransport } from "#control-plane/raft-host/grpc-transport.ts";
 import type { Beginning } from "#control-plane/raft-host/member-files.ts";
 import { requestJoin } from "#control-plane/raft-host/membership-client.ts";
-import { openRaftLog } from "#control-plane/raft-host/raft-log.ts";
+import { openRaftLog, readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
 import { raftServiceDefinition, raftServiceHandlers } from "#control-plane/raft-host/raft-service.ts";
 import { peerOf } from "#proto/rpc/server.ts";
 
@@ -67,15 +66,12 @@ const newCluster = ({ config, identity }: OpenLog): { raftId: number; beginning:
 export const openManagerLog = async (options: OpenLog): Promise<ReplicatedLog> => {
   const { config, identity, credentials, server, replicated, clock, random, logger } = options;
   const dir = join(config.dataDir, "raft");
-  const known = join(config.dataDir, "raft-id");
-  const hasLog = existsSync(join(dir, "wal"));
-  const start = hasLog
-    ? { raftId: Number(readFileSync(known, "utf8")), beginning: null }
+  const member = readRaftIdentity(dir);
+  const start = member
+    ? { raftId: member.raftId, beginning: null }
     : config.join.length > 0
       ? await joinCluster(options)
       : newCluster(options);
-  // Before the log: a log whose member is unknown could not be opened again. Joining twice gives the same id.
-  if (!hasLog) writeFileDurably(known, String(start.raftId));
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const log = await openRaftLog({
     dir,
