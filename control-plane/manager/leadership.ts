@@ -1,6 +1,10 @@
 // What runs only on the leader, from the moment at which it has applied everything before its term until it leads no more.
+import type { Clock } from "#base/clock.ts";
 import type { Logger } from "#base/log.ts";
 import type { LogStatus, ReplicatedLog } from "#control-plane/log/log.ts";
+
+/** A leader whose duties could not begin (no quorum for a moment, say) tries again after this time. */
+const RETRY_MS = 500;
 
 export type LeaderDuty = { start(): void | Promise<void>; stop(leaderAddr: string): void };
 
@@ -14,40 +18,60 @@ export type Leadership = {
   stop(): void;
 };
 
-export const followLeadership = (log: ReplicatedLog, duties: readonly LeaderDuty[], logger: Logger): Leadership => {
+export const followLeadership = (
+  log: ReplicatedLog,
+  duties: readonly LeaderDuty[],
+  clock: Clock,
+  logger: Logger,
+): Leadership => {
+  /** 0: this manager does not lead, or not any more. */
   let term = 0;
   let leading = false;
+  let started: LeaderDuty[] = [];
   let status: LogStatus = log.status();
-  let waiters: (() => void)[] = [];
+  const waiters = new Set<() => void>();
   const leaderAddr = () => status.members.find((m) => m.raftId === status.leaderId)?.addr ?? "";
   const known = () => leading || (!status.isLeader && leaderAddr() !== "");
 
   const wake = () => {
     if (!known()) return;
     for (const waiter of waiters) waiter();
-    waiters = [];
+    waiters.clear();
+  };
+
+  const stopDuties = (): void => {
+    for (const duty of started.reverse()) duty.stop(leaderAddr());
+    started = [];
   };
 
   const begin = async (began: number): Promise<void> => {
     try {
       // The state may lack entries of former terms until an entry of this term is applied.
       await log.readBarrier();
+      for (const duty of duties) {
+        if (term !== began) return;
+        started.push(duty);
+        await duty.start();
+      }
       if (term !== began) return;
-      for (const duty of duties) await duty.start();
       leading = true;
       logger.info("leading", { term: began });
       wake();
     } catch (error) {
-      if (term === began) logger.warn("leadership did not begin", { term: began, error });
+      if (term !== began) return;
+      stopDuties();
+      logger.warn("leadership did not begin, will try again", { term: began, error });
+      clock.after(RETRY_MS, () => {
+        if (term === began) void begin(began);
+      });
     }
   };
 
   const end = (): void => {
     term = 0;
-    if (!leading) return;
+    if (leading) logger.info("leading no more", { leader: leaderAddr() });
     leading = false;
-    logger.info("leading no more", { leader: leaderAddr() });
-    for (const duty of duties) duty.stop(leaderAddr());
+    stopDuties();
   };
 
   const unsubscribe = log.onStatus((next) => {
@@ -67,11 +91,15 @@ export const followLeadership = (log: ReplicatedLog, duties: readonly LeaderDuty
       known()
         ? Promise.resolve()
         : new Promise((resolve) => {
-            const timer = setTimeout(resolve, timeoutMs);
-            waiters.push(() => {
-              clearTimeout(timer);
+            const waiter = () => {
+              cancel();
+              resolve();
+            };
+            const cancel = clock.after(timeoutMs, () => {
+              waiters.delete(waiter);
               resolve();
             });
+            waiters.add(waiter);
           }),
     stop() {
       unsubscribe();

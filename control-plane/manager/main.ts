@@ -94,8 +94,9 @@ const main = async (): Promise<void> => {
       { start: () => bootstrapCluster(config.dataDir, replicated), stop: () => {} },
       createLeaderLoop({ replicated, clock: realClock, logger }),
       dispatcher,
-      managerMembership(log, replicated.state, dispatcher, logger),
+      managerMembership({ log, state: replicated.state, dispatcher, clock: realClock, logger }),
     ],
+    realClock,
     logger,
   );
 
