@@ -147,7 +147,7 @@ export const createControlService = ({
 
     watch: (request, context) => watchState(state, request, context),
     logs: (request, context) => streamLogs(state, broker, request, context),
-    exec: (inputs) => streamExec(state, broker, inputs),
+    exec: (inputs, context) => streamExec(state, broker, inputs, context),
   };
 };
 

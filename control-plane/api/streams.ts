@@ -19,6 +19,9 @@ const byNode = (tasks: readonly Task[]): Map<string, string[]> => {
   return nodes;
 };
 
+/** Messages that wait for the client; more than that wait on their nodes. */
+const MOST_WAITING = 64;
+
 /** A node that can't be reached is a warning in the stream: the others' lines still come. */
 export async function* streamLogs(
   state: ReadTx,
@@ -32,7 +35,8 @@ export async function* streamLogs(
   const open = new Set<AgentStream>();
   const nodes = byNode(tasks);
   let left = nodes.size;
-  if (left === 0) return;
+  let over = false;
+  if (left === 0 || signal.aborted) return;
   signal.addEventListener("abort", () => merged.end(), { once: true });
   for (const [nodeId, taskIds] of nodes) {
     void (async () => {
@@ -41,7 +45,11 @@ export async function* streamLogs(
         value: { taskIds, follow, tail, since, stdout, stderr },
       });
       open.add(stream);
-      for await (const { frame } of stream.frames) if (frame?.$case === "logs") merged.push(frame.value);
+      if (over) stream.close();
+      for await (const { frame } of stream.frames) {
+        if (frame?.$case === "logs") merged.push(frame.value);
+        await merged.room(MOST_WAITING);
+      }
     })()
       .catch((error) => merged.push({ lines: [], warnings: [`node ${nodeId}: ${TswarmError.from(error).message}`] }))
       .finally(() => {
@@ -51,6 +59,7 @@ export async function* streamLogs(
   try {
     yield* merged;
   } finally {
+    over = true;
     for (const stream of open) stream.close();
   }
 }
@@ -59,6 +68,7 @@ export async function* streamExec(
   state: ReadTx,
   broker: Broker,
   inputs: AsyncIterable<ExecInput>,
+  { signal }: RpcContext,
 ): AsyncGenerator<ExecOutput> {
   const iterator = inputs[Symbol.asyncIterator]();
   const first = await iterator.next();
@@ -70,6 +80,9 @@ export async function* streamExec(
   if (task.status?.state !== TaskState.TASK_RUNNING)
     throw refuse("conflict", "task", `${task.name} is not running`, "See `tsctl service ps` for a running task");
   const stream = await broker.open(task.nodeId, { $case: "exec", value: { taskId: task.id, start } });
+  // Also while the program is silent: nothing of it is read then, and nothing would notice that the client has gone.
+  if (signal.aborted) stream.close();
+  signal.addEventListener("abort", () => stream.close(), { once: true });
   void (async () => {
     for (let m = await iterator.next(); !m.done; m = await iterator.next())
       stream.send({ frame: { $case: "exec", value: m.value } });

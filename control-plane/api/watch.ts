@@ -1,4 +1,5 @@
 // Events of the state for clients that wait: nothing in tsctl polls.
+import { TswarmError } from "#base/errors.ts";
 import { createQueue } from "#base/queue.ts";
 import type { State, StateBatch, StateEvent } from "#control-plane/state/types.ts";
 import type { WatchRequest, WatchResponse, WatchSelector } from "#proto/gen/control.ts";
@@ -37,7 +38,16 @@ const toResponse = (batch: StateBatch, selectors: readonly WatchSelector[]): Wat
     })),
 });
 
-/** The first message has no events: it tells the version after which the following ones come. */
+/** So far a client may stay behind: one that was stopped must not fill this process's memory. */
+const MOST_WAITING = 10_000;
+
+const beginAnew = (why: string): TswarmError =>
+  new TswarmError("unavailable", `${why}: read the state again, then watch from there`);
+
+/**
+ * The first message has no events: it tells the version after which the following ones come. Ends with
+ * `unavailable` when events are lost for this client; it must begin anew.
+ */
 export async function* watchState(
   state: State,
   { selectors }: WatchRequest,
@@ -45,9 +55,12 @@ export async function* watchState(
 ): AsyncGenerator<WatchResponse> {
   const queue = createQueue<WatchResponse>();
   const stop = state.watch((batch) => {
+    if (batch.restored) queue.fail(beginAnew("the manager took over a whole snapshot of the state"));
+    if (queue.size >= MOST_WAITING) queue.fail(beginAnew(`more than ${MOST_WAITING} changes wait to be read`));
     const response = toResponse(batch, selectors);
     if (response.events.length > 0) queue.push(response);
   });
+  if (signal.aborted) queue.end();
   signal.addEventListener("abort", () => queue.end(), { once: true });
   try {
     yield { version: state.index, events: [] };

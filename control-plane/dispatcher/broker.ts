@@ -1,7 +1,9 @@
 // Streams that a manager wants of an agent: logs and exec. The request goes down the agent's session, the agent opens the
 // stream towards the manager, and the two ends meet here by the stream's id. No node has to be reachable from a manager.
+import type { Clock } from "#base/clock.ts";
 import { TswarmError } from "#base/errors.ts";
-import { createQueue, type Queue } from "#base/queue.ts";
+import { createLatch, type Latch } from "#base/latch.ts";
+import { createQueue } from "#base/queue.ts";
 import type { AgentFrame, ClientFrame, StreamRequest } from "#proto/gen/dispatcher.ts";
 import type { RpcContext } from "#proto/rpc/server.ts";
 import { fromErrorDetail } from "#proto/rpc/status.ts";
@@ -12,55 +14,73 @@ export type AgentStream = {
   /** Ends when the agent is done; throws the error that the agent sent. */
   readonly frames: AsyncIterable<AgentFrame>;
   send(frame: ClientFrame): void;
-  /** Tells the agent that nobody listens any more. */
+  /** Tells the agent that nobody listens any more; `frames` ends. */
   close(): void;
 };
 
-type Waiting = { readonly nodeId: string; connect(frames: AsyncIterable<AgentFrame>, out: Queue<ClientFrame>): void };
+type Waiting = {
+  readonly nodeId: string;
+  connect(stream: AgentStream): void;
+  fail(error: TswarmError): void;
+};
 
 export type Broker = {
   open(nodeId: string, request: NonNullable<StreamRequest["request"]>): Promise<AgentStream>;
   /** The Dispatcher.Serve call. */
   serve(frames: AsyncIterable<AgentFrame>, context: RpcContext): AsyncIterable<ClientFrame>;
+  /** The node's session is over: what it has not opened yet it never will. */
+  abandon(nodeId: string): void;
 };
 
-async function* failing(frames: AsyncIterable<AgentFrame>): AsyncGenerator<AgentFrame> {
-  for await (const message of frames) {
-    if (message.frame?.$case === "error") throw fromErrorDetail(message.frame.value);
-    yield message;
+/** What the agent sends, until it is done or `over`. */
+async function* framesUntil(frames: AsyncIterator<AgentFrame>, over: Latch): AsyncGenerator<AgentFrame> {
+  for (;;) {
+    const step = await over.orOpen(frames.next());
+    if (step === undefined || step.done) return;
+    if (step.value.frame?.$case === "error") throw fromErrorDetail(step.value.frame.value);
+    yield step.value;
   }
 }
+
+const disconnected = (nodeId: string): TswarmError =>
+  new TswarmError("unavailable", `node ${nodeId} is not connected: see tsctl node ls`);
 
 /** `send` puts a request into the node's session and answers false when it has none. */
 export const createBroker = (
   send: (nodeId: string, request: StreamRequest) => boolean,
   newId: () => string,
+  clock: Clock,
 ): Broker => {
   const waiting = new Map<string, Waiting>();
   return {
     open(nodeId, request) {
       const streamId = newId();
       return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => {
+        const done = (): void => {
+          cancel();
           waiting.delete(streamId);
-          reject(
+        };
+        const fail = (error: TswarmError): void => {
+          done();
+          reject(error);
+        };
+        const cancel = clock.after(OPEN_TIMEOUT_MS, () =>
+          fail(
             new TswarmError(
               "unavailable",
               `node ${nodeId} did not open the stream within ${OPEN_TIMEOUT_MS / 1000} s: see its agent's log`,
             ),
-          );
-        }, OPEN_TIMEOUT_MS);
+          ),
+        );
         waiting.set(streamId, {
           nodeId,
-          connect(frames, out) {
-            clearTimeout(timer);
-            resolve({ frames: failing(frames), send: (frame) => out.push(frame), close: () => out.end() });
+          fail,
+          connect(stream) {
+            done();
+            resolve(stream);
           },
         });
-        if (send(nodeId, { streamId, request })) return;
-        clearTimeout(timer);
-        waiting.delete(streamId);
-        reject(new TswarmError("unavailable", `node ${nodeId} is not connected: see tsctl node ls`));
+        if (!send(nodeId, { streamId, request })) fail(disconnected(nodeId));
       });
     },
     async *serve(frames, context) {
@@ -70,10 +90,23 @@ export const createBroker = (
       const waiter = waiting.get(id);
       if (!waiter || waiter.nodeId !== context.peer?.nodeId)
         throw new TswarmError("not_found", `nobody waits for the stream ${id || "(none named)"}: its client has gone`);
-      waiting.delete(id);
       const out = createQueue<ClientFrame>();
-      waiter.connect({ [Symbol.asyncIterator]: () => iterator }, out);
+      const over = createLatch();
+      const close = (): void => {
+        out.end();
+        over.open();
+      };
+      // The agent's end is lost.
+      context.signal.addEventListener("abort", () => out.end(), { once: true });
+      waiter.connect({
+        frames: framesUntil(iterator, over),
+        send: (frame) => out.push(frame),
+        close,
+      });
       yield* out;
+    },
+    abandon(nodeId) {
+      for (const waiter of [...waiting.values()]) if (waiter.nodeId === nodeId) waiter.fail(disconnected(nodeId));
     },
   };
 };

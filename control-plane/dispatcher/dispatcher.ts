@@ -98,6 +98,7 @@ export const createDispatcher = ({
   };
 
   const onNode = (nodeId: string, removed: boolean): void => {
+    if (removed) active?.heartbeats.forget(nodeId);
     const session = sessions.get(nodeId);
     if (!session) return;
     if (removed)
@@ -142,6 +143,7 @@ export const createDispatcher = ({
     if (sessions.get(session.nodeId) === session) {
       sessions.delete(session.nodeId);
       active?.views.unsubscribe(session.nodeId);
+      broker.abandon(session.nodeId);
     }
   };
 
@@ -231,11 +233,15 @@ export const createDispatcher = ({
     return nodeId;
   };
 
-  const broker = createBroker((nodeId, request) => {
-    const session = sessions.get(nodeId);
-    session?.out.push({ message: { $case: "stream", value: request } });
-    return session !== undefined;
-  }, newId);
+  const broker = createBroker(
+    (nodeId, request) => {
+      const session = sessions.get(nodeId);
+      session?.out.push({ message: { $case: "stream", value: request } });
+      return session !== undefined;
+    },
+    newId,
+    clock,
+  );
 
   return {
     broker,

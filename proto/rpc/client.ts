@@ -11,6 +11,7 @@ import {
   Metadata,
   type ServiceError,
 } from "@grpc/grpc-js";
+import { createLatch } from "#base/latch.ts";
 import {
   type MethodDefinition,
   methodPath,
@@ -57,24 +58,17 @@ const pump = async (
   source: AsyncIterable<unknown>,
   call: ClientWritableStream<unknown> | ClientDuplexStream<unknown, unknown>,
 ) => {
-  let over = false;
-  const end = new Promise<void>((resolve) => {
-    for (const event of ["close", "error", "status"]) {
-      call.once(event, () => {
-        over = true;
-        resolve();
-      });
-    }
-  });
+  const over = createLatch();
+  for (const event of ["close", "error", "status"]) call.once(event, over.open);
   const iterator = source[Symbol.asyncIterator]();
   try {
     for (;;) {
-      const step = await Promise.race([iterator.next(), end]);
-      if (over || !step || step.done) break;
-      if (!call.write(step.value)) await Promise.race([new Promise<void>((r) => call.once("drain", r)), end]);
-      if (over) break;
+      const step = await over.orOpen(iterator.next());
+      if (over.isOpen() || !step || step.done) break;
+      if (!call.write(step.value)) await over.orOpen(new Promise<void>((resolve) => call.once("drain", resolve)));
+      if (over.isOpen()) break;
     }
-    if (!over) call.end();
+    if (!over.isOpen()) call.end();
   } catch (error) {
     call.cancel();
     throw error;

@@ -11,6 +11,7 @@ import type {
 } from "@grpc/grpc-js";
 import { Metadata } from "@grpc/grpc-js";
 import { TswarmError } from "#base/errors.ts";
+import { createLatch } from "#base/latch.ts";
 import {
   type MethodDefinition,
   methodPath,
@@ -81,17 +82,16 @@ const send = async (
   encode: (m: unknown) => Buffer,
   signal: AbortSignal,
 ) => {
-  const aborted = new Promise<"aborted">((resolve) =>
-    signal.addEventListener("abort", () => resolve("aborted"), { once: true }),
-  );
+  const aborted = createLatch();
+  signal.addEventListener("abort", aborted.open, { once: true });
   const iterator = source[Symbol.asyncIterator]();
   try {
     for (;;) {
-      const step = await Promise.race([iterator.next(), aborted]);
-      if (step === "aborted" || step.done) return;
+      const step = await aborted.orOpen(iterator.next());
+      if (step === undefined || step.done) return;
       if (call.write(encode(step.value))) continue;
-      const full = await Promise.race([new Promise<"drained">((r) => call.once("drain", () => r("drained"))), aborted]);
-      if (full === "aborted") return;
+      await aborted.orOpen(new Promise<true>((resolve) => call.once("drain", () => resolve(true))));
+      if (aborted.isOpen()) return;
     }
   } finally {
     // Not awaited: a generator that is blocked in its own await would hold this for ever; it sees the signal.
