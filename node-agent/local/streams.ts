@@ -18,6 +18,8 @@ import { createClient } from "#proto/rpc/client.ts";
 import { toErrorDetail } from "#proto/rpc/status.ts";
 
 const LINES_PER_MESSAGE = 256;
+/** Messages that wait for the network; then the log is not read, and the program's output is left in its pipe. */
+const MOST_WAITING = 16;
 
 export type StreamContext = { readonly nodeId: string; readonly tasks: TaskRunner; readonly runtime: Runtime };
 
@@ -50,6 +52,7 @@ const logsOf = async (
         )
           setImmediate(flush);
         if (lines.length >= LINES_PER_MESSAGE) flush();
+        await out.room(MOST_WAITING);
       }
     }),
   );
@@ -76,16 +79,22 @@ const execIn = async (
   });
   out.push({ frame: { $case: "exec", value: { output: { $case: "started", value: true } } } });
   const forward = async (stream: NodeJS.ReadableStream, $case: "stdout" | "stderr") => {
-    for await (const data of stream)
+    for await (const data of stream) {
       out.push({ frame: { $case: "exec", value: { output: { $case, value: Buffer.from(data as Buffer) } } } });
+      await out.room(MOST_WAITING);
+    }
   };
   const outputs = Promise.all([forward(handle.stdout, "stdout"), forward(handle.stderr, "stderr")]);
+  // Seen below; until then nobody waits for it.
+  outputs.catch(() => {});
   void (async () => {
     for await (const { frame } of input) {
       if (frame?.$case !== "exec") continue;
       const message = frame.value.input;
-      if (message?.$case === "stdin") handle.stdin.write(message.value);
-      else if (message?.$case === "stdinClosed") handle.stdin.end();
+      if (message?.$case === "stdin") {
+        // What comes after the end of input has nowhere to go.
+        if (handle.stdin.writable) handle.stdin.write(message.value);
+      } else if (message?.$case === "stdinClosed") handle.stdin.end();
       else if (message?.$case === "resize") handle.resize(message.value);
       else if (message?.$case === "signal") handle.kill(message.value);
     }

@@ -19,7 +19,9 @@ import type { NodeDescription, NodeSpec } from "#proto/gen/types.ts";
 import { createClient } from "#proto/rpc/client.ts";
 
 const BACKOFF_MIN_MS = 100;
-const BACKOFF_MAX_MS = 2_000;
+const BACKOFF_MAX_MS = 1_000;
+/** A manager that has not accepted by then is passed over: connecting to a host that is cut off would take minutes. */
+const ACCEPT_TIMEOUT_MS = 5_000;
 /** A manager that answers no heartbeat for this many periods is left: its host may be cut off without a reset. */
 const SILENT_PERIODS = 2;
 
@@ -102,18 +104,26 @@ export const startSession = (options: SessionOptions): Session => {
   const once = async (address: string): Promise<void> => {
     const channel = options.dial(address);
     const queue = createQueue<AgentMessage>();
-    abort = new AbortController();
-    let cancelBeat = () => {};
+    const ending = new AbortController();
+    abort = ending;
+    const giveUp = () => {
+      logger.warn("manager is silent", { manager: address });
+      ending.abort();
+    };
+    let cancelBeat = clock.after(ACCEPT_TIMEOUT_MS, giveUp);
     try {
       const description = await options.description();
       const statuses = options.statuses();
       sent = sequence;
       queue.push({ message: { $case: "start", value: { description, addr: options.addr, statuses } } });
       let answered = clock.monotonic();
-      const messages = createClient(DispatcherDefinition, channel).session(queue, { signal: abort.signal });
+      const messages = createClient(DispatcherDefinition, channel).session(queue, { signal: ending.signal });
       for await (const message of messages) {
+        // What is on its way when the session is over is for nobody.
+        if (ending.signal.aborted) break;
         answered = clock.monotonic();
         if (message.message?.$case === "accepted") {
+          cancelBeat();
           const { heartbeatMs } = message.message.value;
           logger.info("session accepted", { manager: address, session: message.message.value.sessionId });
           connectedTo = address;
@@ -125,8 +135,7 @@ export const startSession = (options: SessionOptions): Session => {
           sendStatuses();
           const beat = () => {
             if (clock.monotonic() - answered > SILENT_PERIODS * heartbeatMs) {
-              logger.warn("manager is silent", { manager: address });
-              abort.abort();
+              giveUp();
               return;
             }
             queue.push({ message: { $case: "heartbeat", value: { appliedSequence: 0 } } });
@@ -164,7 +173,7 @@ export const startSession = (options: SessionOptions): Session => {
         } catch (thrown) {
           const error = TswarmError.from(thrown);
           preferred = error.leaderAddr ?? "";
-          if (error.code === "forbidden") {
+          if (error.code === "forbidden" && !stopped) {
             options.onRemoved(error.message);
             return;
           }
@@ -186,7 +195,11 @@ export const startSession = (options: SessionOptions): Session => {
       queueMicrotask(sendStatuses);
     },
     describe() {
-      void options.description().then((value) => out?.push({ message: { $case: "description", value } }));
+      const session = out;
+      void options.description().then(
+        (value) => session?.push({ message: { $case: "description", value } }),
+        (error) => logger.warn("node not described", { error }),
+      );
     },
     leader: () => connectedTo,
     stop() {
