@@ -23,19 +23,27 @@ export type DnsServerOptions = {
   readonly random: Random;
 };
 
+/** Containers on the same networks share one zone object: it is indexed once, when the first of them is asked. */
+const indexes = new WeakMap<DnsZone, ZoneIndex>();
+const indexOf = (zone: DnsZone): ZoneIndex => {
+  let index = indexes.get(zone);
+  if (index === undefined) indexes.set(zone, (index = indexZone(zone)));
+  return index;
+};
+
 export class DnsServer {
   readonly #forwarder: Forwarder;
   readonly #random: Random;
   readonly #udp: Socket;
   readonly #tcp: Server;
   readonly #connections = new Set<TcpSocket>();
-  #zone: ZoneIndex;
+  #zone: DnsZone;
   #closed = false;
 
   private constructor(options: DnsServerOptions) {
     this.#forwarder = options.forwarder;
     this.#random = options.random;
-    this.#zone = indexZone(options.zone);
+    this.#zone = options.zone;
     this.#udp = createSocket("udp4");
     this.#tcp = createServer((socket) => this.#serveTcp(socket));
     this.#tcp.maxConnections = TCP_CONNECTIONS;
@@ -61,7 +69,7 @@ export class DnsServer {
 
   /** From the next question on, answers come from `zone`. */
   update(zone: DnsZone): void {
-    this.#zone = indexZone(zone);
+    this.#zone = zone;
   }
 
   /** Resolves when both sockets are closed; questions still in flight are dropped. */
@@ -122,7 +130,7 @@ export class DnsServer {
       return true;
     }
     const { query } = parsed;
-    const verdict = resolve(this.#zone, query.name, query.type, this.#random);
+    const verdict = resolve(indexOf(this.#zone), query.name, query.type, this.#random);
     if (verdict.kind === "forward") {
       void this.#forwarder.ask(query).then((answer) => reply(answer, query.udpBytes));
       return true;

@@ -37,30 +37,34 @@ export const applyAssignments = (view: View, message: Assignments): View => {
       "internal",
       `assignments ${message.sequence} apply to ${message.appliesTo}, the view is at ${view.sequence}`,
     );
-  const items = new Map(complete ? [] : view.items);
-  for (const key of message.remove) items.delete(key);
-  for (const item of message.put) items.set(item.key, item);
-  const tasks = new Map<string, Task>();
-  const networks = new Map<string, Network>();
-  const endpoints = new Map<string, Endpoint>();
-  const services = new Map<string, ServiceEndpoint>();
-  for (const [key, { item }] of items)
-    switch (item?.$case) {
-      case "task":
-        tasks.set(item.value.id, item.value);
-        break;
-      case "network":
-        networks.set(item.value.id, item.value);
-        break;
-      case "endpoint":
-        endpoints.set(key, item.value);
-        break;
-      case "service":
-        services.set(key, item.value);
-        break;
-    }
-  return { items, tasks, networks, endpoints, services, sequence: message.sequence };
+  const base = complete ? emptyView : view;
+  const items = new Map(base.items);
+  // Parts that the message does not touch stay the same objects: who uses them sees that nothing changed.
+  const parts = new Map<Part, Map<string, unknown>>();
+  const part = (name: Part): Map<string, unknown> => {
+    let map = parts.get(name);
+    if (map === undefined) parts.set(name, (map = new Map<string, unknown>(base[name])));
+    return map;
+  };
+  for (const key of message.remove) {
+    const old = items.get(key)?.item;
+    if (old) part(PARTS[old.$case]).delete(keyIn(key, old));
+    items.delete(key);
+  }
+  for (const assignment of message.put) {
+    const { key, item } = assignment;
+    items.set(key, assignment);
+    if (item) part(PARTS[item.$case]).set(keyIn(key, item), item.value);
+  }
+  return { ...base, ...Object.fromEntries(parts), items, sequence: message.sequence };
 };
+
+type Item = NonNullable<Assignment["item"]>;
+type Part = (typeof PARTS)[keyof typeof PARTS];
+const PARTS = { task: "tasks", network: "networks", endpoint: "endpoints", service: "services" } as const;
+
+const keyIn = (key: string, item: Item): string =>
+  item.$case === "task" || item.$case === "network" ? item.value.id : key;
 
 export const saveView = (path: string, view: View): void => {
   const message = Assignments.fromPartial({

@@ -8,20 +8,18 @@ import type { Logger } from "#base/log.ts";
 import { realClock, systemRandom } from "#base/node/system.ts";
 import { Forwarder } from "#net/dns/forwarder.ts";
 import { parseResolvConf } from "#net/dns/resolv-conf.ts";
-import { DnsServer } from "#net/dns/server.ts";
 import { type ApplyReport, HostNetworking } from "#net/exec/host-networking.ts";
 import { probeCapabilities } from "#net/kernel/capabilities.ts";
-import { tcpListenerIn, udpSocketIn } from "#net/kernel/sockets.ts";
 import { containerNs, isOurHostName, overlayNs } from "#net/model/ifname.ts";
 import type { ContainerSpec } from "#node-agent/runtime/runtime.ts";
 import type { View } from "#node-agent/session/view.ts";
 import { emptyView } from "#node-agent/session/view.ts";
 import { desiredNetworks } from "#node-agent/wiring/desired.ts";
-import { type Zones, zonesOf } from "#node-agent/wiring/zones.ts";
+import { createNames } from "#node-agent/wiring/names.ts";
+import { pauseMs, withoutNewBackends } from "#node-agent/wiring/pace.ts";
+import { zonesOf } from "#node-agent/wiring/zones.ts";
 import type { Task } from "#proto/gen/types.ts";
 
-const DNS_ADDRESS = "127.0.0.11";
-const DNS_PORT = 53;
 const UPSTREAM_TIMEOUT_MS = 2_000;
 const DEFAULT_DATA_PATH_PORT = 4789;
 
@@ -64,49 +62,73 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
     timeoutMs: UPSTREAM_TIMEOUT_MS,
   });
   const tasks = new Map<string, Task>();
-  const servers = new Map<string, DnsServer>();
   let view: View = emptyView;
-  let zones: Zones = zonesOf(view);
   let vtep = "";
   let dataPathPort = DEFAULT_DATA_PATH_PORT;
 
   // ---- kernel -----------------------------------------------------------------------------------------------------
   let gathered: Promise<ApplyReport> | undefined;
   let applied = false;
+  /** The services that containers were wired for last, and from when on new backends are no more held back. */
+  let services = view.services;
+  let backendsAt = 0;
+  let cancelBackends: (() => void) | undefined;
+  /** Something that an update with an unchanged view would not bring again. */
+  let stale = true;
 
-  /** Resolves when everything that is wanted now has been tried. */
+  /** Resolves when everything that is wanted now has been tried; new backends of services that have some may come later. */
   const apply = (): Promise<ApplyReport> => {
     if (vtep === "") return Promise.reject(new TswarmError("unavailable", "the node is not part of a cluster"));
     // A turn later: what else changes in this one is part of the same apply.
     gathered ??= new Promise<void>((resolve) => setImmediate(resolve)).then(async () => {
       gathered = undefined;
+      stale = false;
+      const due = realClock.monotonic() >= backendsAt;
+      const wanted = due ? view.services : withoutNewBackends(view.services, services);
+      const gained = due && wanted !== services;
+      services = wanted;
       const report = await networking.apply(
-        desiredNetworks({ ...view, tasks }, { vtep, dataPathPort }, new Set(tasks.keys())),
+        desiredNetworks({ ...view, services, tasks }, { vtep, dataPathPort }, new Set(tasks.keys())),
       );
       applied = true;
+      stale ||= report.errors.length > 0;
       for (const error of report.errors) logger.error("not wired", { ...error });
+      if (gained) backendsAt = realClock.monotonic() + pauseMs(report.durationUs);
+      if (services !== view.services)
+        cancelBackends ??= realClock.after(Math.max(backendsAt - realClock.monotonic(), 0), later);
       return report;
     });
     return gathered;
   };
 
-  // ---- names ------------------------------------------------------------------------------------------------------
-  const netnsPath = (taskId: string): string => join(runDir, "netns", containerNs(taskId));
-
-  const serveNames = async (task: Task): Promise<void> => {
-    if (servers.has(task.id) || task.attachments.length === 0) return;
-    const netns = netnsPath(task.id);
-    const server = await DnsServer.start({
-      udpFd: udpSocketIn(netns, DNS_ADDRESS, DNS_PORT),
-      tcpFd: tcpListenerIn(netns, DNS_ADDRESS, DNS_PORT),
-      zone: zones.of(task),
-      forwarder,
-      random: systemRandom,
-    });
-    servers.set(task.id, server);
+  const later = (): void => {
+    cancelBackends = undefined;
+    void apply().catch((error) => logger.warn("new backends not wired", { error }));
   };
 
+  // ---- names ------------------------------------------------------------------------------------------------------
+  const netnsPath = (taskId: string): string => join(runDir, "netns", containerNs(taskId));
+  const names = createNames({ netnsPath, forwarder, random: systemRandom, zones: zonesOf(view) });
+  /** Adopted, and their namespaces not yet known to be right. */
+  const unnamed = new Map<string, Task>();
+
   const isolated = (task: Task): boolean => !usesHost(task, view);
+
+  const serveNames = async (task: Task): Promise<void> => {
+    if (task.attachments.length > 0) await names.serve(task);
+  };
+
+  const nameAdopted = (): void => {
+    for (const task of unnamed.values()) {
+      if (!isolated(task)) continue;
+      serveNames(task).catch((error) => {
+        logger.error("names not answered", { task: task.id, error });
+        if (tasks.has(task.id)) unnamed.set(task.id, task);
+        stale = true;
+      });
+    }
+    unnamed.clear();
+  };
 
   return {
     capabilities: probeCapabilities(),
@@ -122,40 +144,46 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
     },
     adopt(task) {
       tasks.set(task.id, task);
+      unnamed.set(task.id, task);
+      stale = true;
     },
     async detach(taskId) {
-      const server = servers.get(taskId);
-      servers.delete(taskId);
-      await server?.close();
+      unnamed.delete(taskId);
+      await names.stop(taskId);
       // Until the first apply the kernel may have what this process knows nothing of.
       if (tasks.delete(taskId) || (!applied && vtep !== "")) await apply();
     },
     update(newView) {
+      const { networks, endpoints, services: known } = view;
       view = newView;
-      zones = zonesOf(view);
-      for (const [id, server] of servers) server.update(zones.of(tasks.get(id)!));
+      names.update(zonesOf(view));
       if (vtep === "" || tasks.size === 0) return;
+      const same = view.networks === networks && view.endpoints === endpoints && view.services === known;
+      if (same && !stale) return;
       void apply()
-        .then(async () => {
-          // Adopted containers get their names back once their namespace is known to be right.
-          for (const task of tasks.values()) if (isolated(task)) await serveNames(task);
-        })
+        .then(nameAdopted)
         .catch((error) => logger.warn("view not applied", { error }));
     },
     setAddress(address) {
+      if (vtep !== address) stale = true;
       vtep = address;
     },
     setDataPathPort(port) {
-      if (port !== 0) dataPathPort = port;
+      if (port === 0 || port === dataPathPort) return;
+      dataPathPort = port;
+      stale = true;
     },
     async removeAll() {
-      await Promise.all([...servers.values()].map((s) => s.close()));
-      servers.clear();
+      cancelBackends?.();
+      cancelBackends = undefined;
+      await names.stopAll();
+      unnamed.clear();
       tasks.clear();
       await networking.teardown();
     },
     async stop() {
-      await Promise.all([...servers.values()].map((s) => s.close()));
+      cancelBackends?.();
+      await names.stopAll();
       await networking.stop();
     },
   };
