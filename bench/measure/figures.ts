@@ -1,0 +1,18 @@
+// How figures are told: several runs as min, median and max, with what a peer needed beside them.
+
+export type Spread = { readonly min: number; readonly median: number; readonly max: number };
+
+/** Throws on an empty list. */
+export const spread = (values: readonly number[]): Spread => {
+  const sorted = [...values].sort((a, b) => a - b);
+  if (sorted.length === 0) throw new RangeError("a bench without a single run");
+  return { min: sorted[0]!, median: sorted[sorted.length >> 1]!, max: sorted.at(-1)! };
+};
+
+/** One line: `values` as min / median / max in `unit`, and how many times better the median is than the peer's figure. */
+export const tell = (what: string, values: readonly number[], unit: string, digits = 2, peer?: number): void => {
+  const { min, median, max } = spread(values);
+  const figures = [min, median, max].map((v) => v.toFixed(digits)).join(" / ");
+  const beside = peer === undefined ? "" : `   Swarm ${peer} ${unit}: ${(peer / median).toFixed(1)} times as much`;
+  console.log(`${what.padEnd(44)} ${figures.padStart(24)} ${unit}${beside}`);
+};
