@@ -20,12 +20,16 @@ import { createState } from "#control-plane/state/state.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
 import { ControlDefinition } from "#proto/gen/control.ts";
 import { DispatcherDefinition } from "#proto/gen/dispatcher.ts";
-import { openChannel } from "#proto/rpc/client.ts";
-import { clientCredentials, serverCredentials } from "#proto/rpc/security.ts";
+import { connected, openChannel } from "#proto/rpc/client.ts";
+import { clientCredentials, identitySource, serverCredentials } from "#proto/rpc/security.ts";
 import { addService, type RpcContext } from "#proto/rpc/server.ts";
 
 /** How long a call waits for an election to end before it is refused. */
 const LEADER_WAIT_MS = 5_000;
+/** How long a leader that can't be reached is believed to lead, before it is asked again who does. */
+const CONNECT_WAIT_MS = 250;
+/** A call that was passed on to a leader whose host is cut off ends after the sum of both. */
+const KEEPALIVE = { "grpc.keepalive_time_ms": 1_000, "grpc.keepalive_timeout_ms": 1_000 };
 
 const config = parseManagerConfig(process.argv.slice(2));
 const logger = jsonLogger((line) => void process.stdout.write(line), config.logLevel).with({ process: "manager" });
@@ -43,11 +47,12 @@ const main = async (): Promise<void> => {
   const identity = loadIdentity(config.identityDir);
   if (!identity)
     throw new TswarmError("invalid", `no certificate in ${config.identityDir}: the node is not part of a cluster`);
-  const credentials = clientCredentials(identity);
+  const source = identitySource(identity);
+  const credentials = clientCredentials(source);
   const channels = new Map<string, Client>();
   const dial = (address: string): Client => {
     let channel = channels.get(address);
-    if (!channel) channels.set(address, (channel = openChannel(address, credentials)));
+    if (!channel) channels.set(address, (channel = openChannel(address, credentials, KEEPALIVE)));
     return channel;
   };
 
@@ -101,15 +106,20 @@ const main = async (): Promise<void> => {
   );
 
   const elsewhere = async (): Promise<Client | undefined> => {
-    await leadership.settled(LEADER_WAIT_MS);
-    if (leadership.leading()) return undefined;
-    const address = leadership.leaderAddr();
-    if (address === "" || address === config.advertise)
-      throw new TswarmError(
-        "unavailable",
-        "no manager leads: a majority of the managers can't be reached, or an election is under way. Try again, and see `tsctl cluster status`.",
-      );
-    return dial(address);
+    const deadline = realClock.monotonic() + LEADER_WAIT_MS;
+    for (let left = LEADER_WAIT_MS; left > 0; left = deadline - realClock.monotonic()) {
+      await leadership.settled(left);
+      if (leadership.leading()) return undefined;
+      const address = leadership.leaderAddr();
+      if (address === "" || address === config.advertise) break;
+      // One that has just died is still named, until another is elected.
+      const channel = dial(address);
+      if (await connected(channel, Math.min(left, CONNECT_WAIT_MS))) return channel;
+    }
+    throw new TswarmError(
+      "unavailable",
+      "no manager leads: a majority of the managers can't be reached, or an election is under way. Try again, and see `tsctl cluster status`.",
+    );
   };
 
   const control = createControlService({ replicated, log, broker: dispatcher.broker, random: systemRandom });
@@ -135,7 +145,7 @@ const main = async (): Promise<void> => {
       ),
     );
   rmSync(config.socket, { force: true });
-  await bind(server, config.listen, serverCredentials(identity));
+  await bind(server, config.listen, serverCredentials(source));
   await bind(local, `unix:${config.socket}`, ServerCredentials.createInsecure());
   tellAgent("ready");
   logger.info("serving", { listen: config.listen, node: identity.nodeId, raftId: log.status().raftId });
@@ -150,6 +160,12 @@ const main = async (): Promise<void> => {
   // The agent holds the other end: it closes when the agent wants this process to end, or has ended itself.
   process.stdin.resume();
   process.stdin.once("end", () => void stop());
+  // The agent has renewed the node's certificate.
+  process.on("SIGHUP", () => {
+    const renewed = loadIdentity(config.identityDir);
+    if (renewed) source.replace(renewed);
+    logger.info("certificate reloaded");
+  });
   process.once("SIGTERM", () => void stop());
   process.once("SIGINT", () => void stop());
 };

@@ -1,6 +1,6 @@
 // A node's membership: init, join, leave, and what runs while it is a member: the session, and on a manager the manager
 // process. One object per agent; it survives changes of membership.
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Client } from "@grpc/grpc-js";
@@ -14,13 +14,15 @@ import { deleteIdentity, loadIdentity, type Membership, saveIdentity } from "#ba
 import { certificateDigest, createCa, createKeyAndRequest, issueCertificate, readCertificate } from "#base/node/pki.ts";
 import type { Random } from "#base/random.ts";
 import type { AgentConfig } from "#node-agent/config.ts";
-import { advertiseAddress, hostPort } from "#node-agent/local/advertise-address.ts";
+import { advertiseAddress, hostAddresses, hostPort } from "#node-agent/local/advertise-address.ts";
+import { keepRenewed, type Validity } from "#node-agent/local/certificate-renewal.ts";
 import { type ManagerProcess, startManagerProcess } from "#node-agent/local/manager-process.ts";
+import { requestCertificate } from "#node-agent/local/request-certificate.ts";
 import { type Session, type SessionOptions, startSession } from "#node-agent/session/session.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
 import type { InfoResponse, InitRequest, InitResponse, JoinRequest, JoinResponse } from "#proto/gen/node.ts";
 import { NodeRole, type NodeSpec } from "#proto/gen/types.ts";
-import { createClient, openChannel } from "#proto/rpc/client.ts";
+import { connected, createClient, openChannel } from "#proto/rpc/client.ts";
 import { anonymousCredentials, clientCredentials, fetchCa } from "#proto/rpc/security.ts";
 
 /** Besides the identity: where this node is reached and whom it knows. */
@@ -37,6 +39,12 @@ export type NodeOptions = {
   readonly onMember: (membership: Membership, address: string) => void;
   /** Stops all tasks and removes what they had. */
   readonly removeTasks: () => Promise<void>;
+  /** Tests run no processes and have addresses of their own. */
+  readonly doubles?: {
+    readonly startManagerProcess: typeof startManagerProcess;
+    readonly startSession: typeof startSession;
+    readonly hostAddresses: () => Map<string, string[]>;
+  };
 };
 
 export type ClusterNode = {
@@ -50,18 +58,23 @@ export type ClusterNode = {
     "nodeId" | "clusterId" | "role" | "state" | "error" | "advertiseAddr" | "managerAddrs" | "managerPid"
   >;
   readonly session: () => Session | undefined;
-  /** The channel on which this node's tsctl reaches the control API. */
-  control(): Client;
+  /** The channel on which this node's tsctl reaches the control API; waits for a manager that starts again. */
+  control(): Promise<Client>;
   stop(): Promise<void>;
 };
 
 const READY_TIMEOUT_MS = 30_000;
+/** What goes on by itself (a manager's start, a change of role) and failed is tried again after this time. */
+const RETRY_MS = 5_000;
+const CONTROL_WAIT_MS = 5_000;
 
 export const createClusterNode = (options: NodeOptions): ClusterNode => {
   const { config, clock, random, logger } = options;
+  const parts = { startManagerProcess, startSession, hostAddresses, ...options.doubles };
   const identityDir = join(config.dataDir, "identity");
   const managerDir = join(config.dataDir, "manager");
   const savedPath = join(config.dataDir, "node.json");
+  const managerLog = join(config.dataDir, "manager.log");
   const managerSocket = join(config.runDir, "manager.sock");
 
   let membership: Membership | undefined;
@@ -71,30 +84,50 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   let channel: Client | undefined;
   let problem = "";
   let busy = false;
+  let stopped = false;
+  let wanted: NodeSpec | undefined;
+  let stopRenewal = () => {};
 
   const save = (next: Saved): void => {
     saved = next;
     writeFileDurably(savedPath, JSON.stringify(next));
   };
 
-  const startManager = async (join_: readonly string[]): Promise<void> => {
+  const bootstrapPath = join(managerDir, "bootstrap.json");
+  const startManager = async (): Promise<void> => {
     mkdirSync(managerDir, { recursive: true, mode: 0o700 });
-    manager = startManagerProcess(
+    // Needed only while there is no log yet: also when a start before this one was cut off.
+    const others = existsSync(bootstrapPath) ? [] : saved!.managers.filter((a) => a !== saved!.advertise);
+    manager = parts.startManagerProcess(
       [
         `--data-dir=${managerDir}`,
         `--identity-dir=${identityDir}`,
         `--socket=${managerSocket}`,
         `--listen=${saved!.listen}`,
         `--advertise=${saved!.advertise}`,
-        `--join=${join_.join(",")}`,
+        `--join=${others.join(",")}`,
         `--log-level=${config.logLevel}`,
       ],
-      join(config.dataDir, "manager.log"),
+      managerLog,
       clock,
       logger,
     );
     const cancel = clock.after(READY_TIMEOUT_MS, () => logger.warn("manager is not ready yet"));
     await manager.ready.finally(cancel);
+  };
+
+  /** Where nobody waits for the manager: tries until it serves. */
+  const keepStartingManager = async (): Promise<void> => {
+    if (stopped || manager || membership?.role !== "manager") return;
+    try {
+      await startManager();
+      problem = "";
+    } catch (error) {
+      problem = TswarmError.from(error).message;
+      logger.error("manager not started, will try again", { error });
+      await stopManager();
+      clock.after(RETRY_MS, () => void keepStartingManager());
+    }
   };
 
   const stopManager = async (): Promise<void> => {
@@ -111,8 +144,15 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
 
   const startMember = (): void => {
     options.onMember(membership!, hostOf(saved!.advertise));
+    openSession();
+    stopRenewal();
+    stopRenewal = keepRenewed(readCertificate(membership!.certificatePem), { clock, random, logger, renew });
+  };
+
+  const openSession = (): void => {
+    session?.stop();
     const credentials = clientCredentials(membership!);
-    session = startSession({
+    session = parts.startSession({
       ...options.session,
       clock,
       random,
@@ -121,53 +161,74 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       managers: () => saved?.managers ?? [],
       dial: (address) => openChannel(address, credentials),
       onManagers(addresses, _leader, node) {
-        if (addresses.length > 0 && addresses.join() !== saved?.managers.join()) {
-          save({ ...saved!, managers: addresses });
+        if (!saved) return;
+        if (addresses.length > 0 && addresses.join() !== saved.managers.join()) {
+          save({ ...saved, managers: addresses });
           if (!manager) resetChannel();
         }
-        if (node) void followRole(node);
+        wanted = node;
+        void followRole();
       },
       onRemoved(reason) {
         problem = `removed from the cluster: ${reason}. Run \`tsctl cluster leave --force\`, then join again.`;
         logger.error("removed from the cluster", { reason });
         session = undefined;
+        stopRenewal();
+        // The others run them elsewhere by now, some with the same addresses.
+        options.removeTasks().catch((error) => logger.error("tasks not removed", { error }));
       },
     });
   };
 
-  /** The role is the node's desired state: a promoted node becomes a manager by itself, a demoted one a worker. */
-  let changingRole = false;
-  const followRole = async (node: NodeSpec): Promise<void> => {
-    const wanted = node.role === NodeRole.MANAGER ? "manager" : "worker";
-    if (changingRole || !membership || wanted === membership.role) return;
-    changingRole = true;
+  /** The managers to ask for a certificate: the own one last, it may just be leaving the quorum. */
+  const askFirst = (): string[] => {
+    const { managers, advertise } = saved!;
+    return [...managers.filter((a) => a !== advertise), ...managers.filter((a) => a === advertise)];
+  };
+
+  const adopt = (next: Membership): void => {
+    saveIdentity(identityDir, next);
+    membership = next;
+    resetChannel();
+  };
+
+  const renew = async (): Promise<Validity> => {
+    const before = membership;
+    if (busy || !before) throw new TswarmError("unavailable", "the membership is changing");
+    const { membership: renewed } = await requestCertificate(before, askFirst());
+    if (membership !== before || renewed.role !== before.role)
+      throw new TswarmError("unavailable", "the membership is changing");
+    adopt(renewed);
+    manager?.reload();
+    openSession();
+    return renewed;
+  };
+
+  /**
+   * The role is the node's desired state: a promoted node becomes a manager by itself, a demoted one a worker. It stays a
+   * manager until the others have let it go: they may need its vote for that.
+   */
+  const followRole = async (): Promise<void> => {
+    if (busy || stopped || !membership || !saved || !wanted) return;
+    const role = wanted.role === NodeRole.MANAGER ? "manager" : "worker";
+    if (role === membership.role || (role === "worker" && saved.managers.includes(saved.advertise))) return;
+    busy = true;
     try {
-      logger.info("role changes", { from: membership.role, to: wanted });
-      if (wanted === "worker") {
+      logger.info("role changes", { from: membership.role, to: role });
+      const { membership: next } = await requestCertificate(membership, askFirst());
+      if (next.role !== role) throw new TswarmError("unavailable", `the cluster still says ${next.role}`);
+      if (role === "worker") {
         await stopManager();
         rmSync(managerDir, { recursive: true, force: true });
       }
-      const { keyPem, csrPem } = await createKeyAndRequest();
-      const others = saved!.managers.filter((a) => a !== saved!.advertise);
-      const dialed = openChannel(others[0] ?? saved!.managers[0]!, clientCredentials(membership));
-      const answer = await createClient(CaDefinition, dialed)
-        .issueCertificate(
-          { csrPem: Buffer.from(csrPem), token: "", nodeId: membership.nodeId, hostname: "", addr: "" },
-          { deadlineMs: 10_000 },
-        )
-        .finally(() => dialed.close());
-      const identity = { keyPem, certificatePem: answer.certificatePem.toString(), caPem: membership.caPem };
-      saveIdentity(identityDir, identity);
-      membership = { ...identity, ...readCertificate(identity.certificatePem) };
-      session?.stop();
-      resetChannel();
-      if (membership.role === "manager") await startManager(answer.managerAddrs);
+      adopt(next);
       startMember();
+      void keepStartingManager();
     } catch (error) {
       logger.error("role not changed, will try again", { error });
-      clock.after(5_000, () => void followRole(node));
+      clock.after(RETRY_MS, () => void followRole());
     } finally {
-      changingRole = false;
+      busy = false;
     }
   };
 
@@ -178,6 +239,8 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       throw refuse("conflict", "node", "it is already part of a cluster", "Leave it first: tsctl cluster leave");
     busy = true;
     try {
+      // What an interrupted init, join or leave has left; above all a log of another cluster.
+      if (what !== "leave") forget();
       return await work();
     } catch (error) {
       if (what !== "leave") {
@@ -193,13 +256,38 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   };
 
   const forget = (): void => {
+    stopRenewal();
     membership = undefined;
     saved = undefined;
+    wanted = undefined;
     problem = "";
     resetChannel();
     deleteIdentity(identityDir);
     rmSync(managerDir, { recursive: true, force: true });
     rmSync(savedPath, { force: true });
+  };
+
+  /** The first manager that answers registers this node and signs its certificate. */
+  const introduce = async ({ token, remoteAddrs }: JoinRequest, caDigest: string, addr: string) => {
+    let failure: unknown;
+    for (const remote of remoteAddrs) {
+      try {
+        const caPem = await fetchCa(remote, caDigest);
+        const { keyPem, csrPem } = await createKeyAndRequest();
+        const dialed = openChannel(remote, anonymousCredentials(caPem));
+        const answer = await createClient(CaDefinition, dialed)
+          .issueCertificate(
+            { csrPem: Buffer.from(csrPem), token, nodeId: "", hostname: ownName(), addr },
+            { deadlineMs: 15_000 },
+          )
+          .finally(() => dialed.close());
+        return { identity: { keyPem, certificatePem: answer.certificatePem.toString(), caPem }, answer };
+      } catch (error) {
+        failure = error;
+        if (TswarmError.from(error).code !== "unavailable") break;
+      }
+    }
+    throw failure;
   };
 
   const ownName = () => config.hostname ?? hostname();
@@ -216,16 +304,12 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       if (!membership) return;
       saved = JSON.parse(readFileSync(savedPath, "utf8"));
       startMember();
-      if (membership.role === "manager")
-        await startManager([]).catch((error) => {
-          problem = TswarmError.from(error).message;
-          logger.error("manager not started", { error });
-        });
+      await keepStartingManager();
     },
 
     init: (request) =>
       exclusively("init", async () => {
-        const { host, port } = advertiseAddress(request.advertiseAddr);
+        const { host, port } = advertiseAddress(request.advertiseAddr, parts.hostAddresses());
         const now = clock.now();
         const nodeId = newId(random);
         const clusterId = newId(random);
@@ -244,7 +328,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
         const advertise = hostPort(host, port);
         mkdirSync(managerDir, { recursive: true, mode: 0o700 });
         writeFileDurably(
-          join(managerDir, "bootstrap.json"),
+          bootstrapPath,
           JSON.stringify({
             clusterId,
             nodeId,
@@ -260,7 +344,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
         save({ advertise, listen: listenAddress(request.listenAddr, port), managers: [advertise] });
         saveIdentity(identityDir, identity);
         membership = { ...identity, nodeId, clusterId, role: "manager" };
-        await startManager([]);
+        await startManager();
         startMember();
         return {
           nodeId,
@@ -276,36 +360,18 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
         const { caDigest } = parseJoinToken(request.token);
         if (request.remoteAddrs.length === 0)
           throw refuse("invalid", "address", "no manager is named", "tsctl cluster join --token TOKEN ADDRESS:2377");
-        const { host, port } = advertiseAddress(request.advertiseAddr);
-        let failure: unknown;
-        for (const remote of request.remoteAddrs) {
-          try {
-            const caPem = await fetchCa(remote, caDigest);
-            const { keyPem, csrPem } = await createKeyAndRequest();
-            const dialed = openChannel(remote, anonymousCredentials(caPem));
-            const answer = await createClient(CaDefinition, dialed)
-              .issueCertificate(
-                { csrPem: Buffer.from(csrPem), token: request.token, nodeId: "", hostname: ownName(), addr: host },
-                { deadlineMs: 15_000 },
-              )
-              .finally(() => dialed.close());
-            const identity = { keyPem, certificatePem: answer.certificatePem.toString(), caPem };
-            save({
-              advertise: hostPort(host, port),
-              listen: listenAddress(request.listenAddr, port),
-              managers: answer.managerAddrs,
-            });
-            saveIdentity(identityDir, identity);
-            membership = { ...identity, ...readCertificate(identity.certificatePem) };
-            if (membership.role === "manager") await startManager(answer.managerAddrs);
-            startMember();
-            return { nodeId: answer.nodeId, clusterId: answer.clusterId, role: answer.role };
-          } catch (error) {
-            failure = error;
-            if (TswarmError.from(error).code !== "unavailable") break;
-          }
-        }
-        throw failure;
+        const { host, port } = advertiseAddress(request.advertiseAddr, parts.hostAddresses());
+        const { identity, answer } = await introduce(request, caDigest, host);
+        save({
+          advertise: hostPort(host, port),
+          listen: listenAddress(request.listenAddr, port),
+          managers: answer.managerAddrs,
+        });
+        saveIdentity(identityDir, identity);
+        membership = { ...identity, ...readCertificate(identity.certificatePem) };
+        if (membership.role === "manager") await startManager();
+        startMember();
+        return { nodeId: answer.nodeId, clusterId: answer.clusterId, role: answer.role };
       }),
 
     leave: (force) =>
@@ -343,7 +409,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       managerPid: manager?.pid() ?? 0,
     }),
 
-    control() {
+    async control() {
       if (!membership || !saved)
         throw refuse(
           "unavailable",
@@ -351,14 +417,23 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
           "it is not part of a cluster",
           "Make one with `tsctl cluster init`, or join one with `tsctl cluster join`",
         );
-      if (channel) return channel;
-      channel = manager
+      channel ??= manager
         ? openChannel(`unix:${managerSocket}`)
         : openChannel(saved.managers[0] ?? "", clientCredentials(membership));
-      return channel;
+      const found = channel;
+      if (!(await connected(found, CONTROL_WAIT_MS)))
+        throw new TswarmError(
+          "unavailable",
+          manager
+            ? `the manager of this node does not answer: see ${managerLog}`
+            : `the manager ${saved.managers[0]} does not answer`,
+        );
+      return found;
     },
 
     async stop() {
+      stopped = true;
+      stopRenewal();
       session?.stop();
       resetChannel();
       await stopManager();

@@ -46,9 +46,16 @@ export const openChannel = (
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 2_000,
     "grpc.enable_retries": 0,
-    ...(address.startsWith("unix:") ? { "grpc.default_authority": "localhost" } : {}),
+    // What listens on this host is back as soon as its process is.
+    ...(address.startsWith("unix:")
+      ? { "grpc.default_authority": "localhost", "grpc.max_reconnect_backoff_ms": 200 }
+      : {}),
     ...options,
   });
+
+/** Whether the other end of `channel` is there within `timeoutMs`: so far nothing was sent, and nothing has to be repeated. */
+export const connected = (channel: Client, timeoutMs: number): Promise<boolean> =>
+  new Promise((resolve) => channel.waitForReady(Date.now() + timeoutMs, (error) => resolve(error === undefined)));
 
 const encode = (method: MethodDefinition) => (message: unknown) =>
   Buffer.from(method.requestType.encode(message).finish());
