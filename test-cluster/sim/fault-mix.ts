@@ -1,6 +1,7 @@
 // The fault mix of one run, itself drawn from the seed ("swarm testing"): a fixed mix hides what only shows when a fault is
 // rare, strong or absent.
 import type { Random } from "#base/random.ts";
+import type { RaftConfig } from "#control-plane/raft/core.ts";
 import { between, chance, pick } from "#test-cluster/sim/draw.ts";
 
 export type FaultMix = {
@@ -37,13 +38,22 @@ export type FaultMix = {
   readonly snapshotEvery: number;
   readonly keepEntries: number;
   readonly segmentBytes: number;
+  /** The core's own limits, much smaller than the host's. */
+  readonly limits: Partial<RaftConfig>;
 };
+
+const drawLimits = (random: Random): Partial<RaftConfig> => ({
+  maxMessageBytes: pick(random, [1, 500, 5000]),
+  inflight: { messages: pick(random, [1, 4, 32]), bytes: pick(random, [1000, 20_000]) },
+  maxUncommittedBytes: pick(random, [2000, 50_000]),
+  maxCommittedBytes: pick(random, [1, 5000]),
+});
 
 export const drawFaultMix = (random: Random): FaultMix => {
   const sometimes = (probability: number, value: () => number): number => (chance(random, probability) ? value() : 0);
   return {
     members: pick(random, [3, 3, 5]),
-    tickMs: 50,
+    tickMs: pick(random, [50, 100]),
     electionTicks: 10,
     dropRate: sometimes(0.5, () => between(random, 0.01, 0.3)),
     duplicateRate: sometimes(0.5, () => between(random, 0.01, 0.3)),
@@ -61,14 +71,15 @@ export const drawFaultMix = (random: Random): FaultMix => {
     faultMs: pick(random, [200, 1000, 4000]),
     downMs: pick(random, [20, 500, 3000]),
     syncMs: pick(random, [0.2, 2, 20]),
-    slowSyncRate: sometimes(0.4, () => between(random, 0.01, 0.2)),
-    slowSyncMs: pick(random, [50, 500]),
-    proposeEvery: pick(random, [20, 60, 200]),
-    burst: pick(random, [1, 1, 5, 20]),
+    slowSyncRate: sometimes(0.5, () => pick(random, [0.02, 0.2, 1])),
+    slowSyncMs: pick(random, [50, 300]),
+    proposeEvery: pick(random, [30, 100, 300]),
+    burst: pick(random, [1, 1, 4, 12]),
     readEvery: sometimes(0.5, () => 150),
     largestProposal: pick(random, [40, 300, 3000]),
     snapshotEvery: pick(random, [15, 60, 300]),
     keepEntries: pick(random, [0, 5, 50]),
     segmentBytes: pick(random, [4096, 16384, 65536]),
+    limits: chance(random, 0.5) ? {} : drawLimits(random),
   };
 };

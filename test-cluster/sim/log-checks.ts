@@ -15,6 +15,8 @@ type CommittedEntry = { readonly term: number; readonly sum: number; readonly by
 type Promises = {
   term: number;
   readonly votes: Map<number, number>;
+  /** What was applied was on the disk before (`Ready.committed`). */
+  applied: number;
   /** Accepted entries of the newest term that accepted any. */
   ack: { readonly term: number; readonly index: number; readonly entryTerm: number } | null;
 };
@@ -30,8 +32,12 @@ export class LogChecks {
   #committed: (CommittedEntry | undefined)[] = [];
   #promises = new Map<number, Promises>();
 
-  constructor(violate: Violate) {
+  #coreOf: (raftId: number) => Core | undefined;
+
+  /** `coreOf`: of the life that runs now. */
+  constructor(violate: Violate, coreOf: (raftId: number) => Core | undefined) {
     this.#violate = violate;
+    this.#coreOf = coreOf;
   }
 
   /** A life has just read its disk and made its core. */
@@ -70,7 +76,33 @@ export class LogChecks {
       life.leading = core.term;
       this.#becameLeader(life, core);
     }
+    if (core.role === "leader") this.#lookAtLeader(life, core);
     this.#lookAtCommits(life, core);
+    const promises = this.#promisesOf(life);
+    promises.applied = Math.max(promises.applied, core.log.applied);
+  }
+
+  #lookAtLeader(life: Life, core: Core): void {
+    const { log, term } = core;
+    if (log.committed > life.seenCommit && life.leading === term && log.term(log.committed) !== term) {
+      this.#violate(
+        "a leader counts only entries of its own term",
+        `${life.name} of term ${term} commits ${log.committed}`,
+      );
+    }
+    for (const [id, { match }] of core.progress) {
+      const other = this.#coreOf(id);
+      // A member of a later term may have replaced what it accepted in this one.
+      if (id === core.id || match === 0 || other?.term !== term) continue;
+      const theirs = other.log.term(match);
+      const own = log.term(match);
+      if (own === theirs || match < log.firstIndex - 1 || (theirs === undefined && match < other.log.firstIndex))
+        continue;
+      this.#violate(
+        "the leader's match is true",
+        `${life.name} of term ${term} takes ${id} to have ${match}:${own}: ${theirs}`,
+      );
+    }
   }
 
   #becameLeader(life: Life, core: Core): void {
@@ -138,7 +170,8 @@ export class LogChecks {
   #promisesOf(life: Life): Promises {
     const id = life.member.raftId;
     let promises = this.#promises.get(id);
-    if (promises === undefined) this.#promises.set(id, (promises = { term: 0, votes: new Map(), ack: null }));
+    if (promises === undefined)
+      this.#promises.set(id, (promises = { term: 0, votes: new Map(), applied: 0, ack: null }));
     return promises;
   }
 
@@ -149,9 +182,17 @@ export class LogChecks {
     const vote = promises.votes.get(core.term);
     if (vote !== undefined && core.vote !== vote)
       lost(`voted for ${vote} in term ${core.term}, remembers ${core.vote}`);
+    this.#mustHaveApplied(core, promises.applied, lost);
     const { ack } = promises;
     if (ack === null || ack.term !== core.term || ack.index < core.log.firstIndex) return;
     const own = core.log.term(ack.index);
     if (own !== ack.entryTerm) lost(`accepted entry ${ack.index}:${ack.entryTerm}, has term ${own} there`);
+  }
+
+  #mustHaveApplied(core: Core, applied: number, lost: (what: string) => void): void {
+    if (applied < core.log.firstIndex) return;
+    const own = core.log.term(applied);
+    const was = this.#committed[applied]?.term;
+    if (was !== undefined && own !== was) lost(`had applied entry ${applied}:${was}, has term ${own} there`);
   }
 }

@@ -33,6 +33,8 @@ export type RunOptions = {
   readonly seed: number;
   /** Simulated, of the phase with faults. */
   readonly seconds: number;
+  /** In place of what the seed draws. */
+  readonly faults?: Partial<FaultMix>;
   readonly wrapDisk?: (disk: Disk) => Disk;
 };
 
@@ -55,14 +57,17 @@ class Cluster {
   #restarts: Random;
   #wrapDisk: (disk: Disk) => Disk;
 
-  constructor({ seed, wrapDisk }: RunOptions) {
+  constructor({ seed, faults, wrapDisk }: RunOptions) {
     const random = seededRandom(seed);
     this.#random = random;
     this.#restarts = fork(random);
     this.#wrapDisk = wrapDisk ?? ((disk) => disk);
-    this.mix = drawFaultMix(fork(random));
+    this.mix = { ...drawFaultMix(fork(random)), ...faults };
     const { time, trace, mix, members } = this;
-    this.logs = new LogChecks(this.violate);
+    this.logs = new LogChecks(this.violate, (raftId) => {
+      const life = members.get(raftId)?.life;
+      return life?.dead === false ? (life.core ?? undefined) : undefined;
+    });
     this.states = new StateChecks(this.violate);
     const shared = { time, trace, mix, members };
     this.network = new Network({ ...shared, random: fork(random), onSend: (life, m) => this.logs.sent(life, m) });
@@ -97,7 +102,10 @@ class Cluster {
         wrapDisk: this.#wrapDisk,
       },
       transport: (life) => this.network.transport(life),
-      onCore: (life, core) => this.logs.began(life, core),
+      onCore: (life, core) => {
+        Object.assign(core.config, mix.limits);
+        this.logs.began(life, core);
+      },
       onDead: (dead) => this.#restartLater(dead),
     });
     this.members.set(raftId, member);
