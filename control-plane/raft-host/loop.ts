@@ -354,7 +354,11 @@ export class RaftLoop {
     try {
       const index = this.applied;
       const meta: SnapshotMeta = { index, term: this.node.termAt(index), conf: this.node.status().conf };
-      const file = await snapshots.write(meta, encodePeers(this.peers.values()), stateMachine.snapshot());
+      const file = await snapshots.write(
+        meta,
+        encodePeers(this.peers.values()),
+        this.#whileRunning(stateMachine.snapshot()),
+      );
       // A received, newer one may have come in between; then this one is only a file more.
       if (this.stopped !== null || index <= snapshots.index) return;
       files.wal.append([{ kind: "snapshot", index, term: meta.term, reset: false }]);
@@ -370,6 +374,15 @@ export class RaftLoop {
     } finally {
       this.#snapshotting = false;
     }
+  }
+
+  /** A log that has stopped leaves its folder alone: somebody else may have opened it. */
+  *#whileRunning(chunks: Iterable<Uint8Array>): Generator<Uint8Array> {
+    for (const chunk of chunks) {
+      if (this.stopped !== null) throw this.stopped;
+      yield chunk;
+    }
+    if (this.stopped !== null) throw this.stopped;
   }
 
   /** A snapshot file from `from`. Resolves once the core has it. */

@@ -63,7 +63,10 @@ export const createRaftNode = (config: RaftConfig): RaftNode => {
     tick: () => {
       if (core.role === "leader") return leaderTick(core);
       core.electionElapsed++;
-      if (core.electionElapsed >= core.electionTimeout && core.promotable) campaign(core, "pre-vote");
+      // The only voter disturbs nobody and has nobody to wait for.
+      const alone = core.role === "follower" && core.conf.voters.length === 1;
+      const due = alone || core.electionElapsed >= core.electionTimeout;
+      if (due && core.promotable) campaign(core, "pre-vote");
     },
     step: (m) => step(core, m),
     propose: (data) => propose(core, data),

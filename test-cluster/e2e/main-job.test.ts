@@ -188,7 +188,7 @@ describe("main job", function () {
     for (const node of ["node1", "node2", "node3"])
       await eventually(`no namespace on ${node}`, 10_000, () => {
         const left = run("sh", ["-c", `ls ${cluster.node(node).dir}/run/netns 2>/dev/null || true`]).trim();
-        const mounted = cluster.onHost(node, "sh", "-c", "grep -c run/netns/ /proc/self/mountinfo || true").trim();
+        const mounted = cluster.onHost(node, "sh", "-c", `grep -c ${cluster.node(node).dir}/run/netns/ /proc/self/mountinfo || true`).trim();
         return left === "" && mounted === "0";
       });
   });
