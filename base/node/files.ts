@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, renameSync, writeSync } from "node:fs";
+import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 
 /** Writes the whole file or nothing, and makes it outlive a power loss: temporary file, fsync, rename, fsync of the folder. */
@@ -6,6 +6,8 @@ export const writeFileDurably = (path: string, data: string | Uint8Array, mode =
   const temporary = `${path}.new`;
   const file = openSync(temporary, "w", mode);
   try {
+    // A file that an interrupted write has left keeps its mode when it is opened.
+    fchmodSync(file, mode);
     const bytes = typeof data === "string" ? Buffer.from(data) : data;
     for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
     fsyncSync(file);

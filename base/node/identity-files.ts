@@ -1,5 +1,6 @@
-// A node's identity on disk: key, certificate, CA certificate, and what does not fit into a certificate.
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+// A node's identity on disk: key, certificate and CA certificate in one file, since a key without its certificate, as a
+// crash during a renewal could leave it, would lock the node out.
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileDurably } from "#base/node/files.ts";
 import { readCertificate, type Subject } from "#base/node/pki.ts";
@@ -12,21 +13,25 @@ export type NodeIdentity = {
 
 export type Membership = NodeIdentity & Subject;
 
-const NAMES = { keyPem: "node.key", certificatePem: "node.crt", caPem: "ca.crt" } as const;
+const fileIn = (dir: string): string => join(dir, "identity.json");
 
-export const saveIdentity = (dir: string, identity: NodeIdentity): void => {
+export const saveIdentity = (dir: string, { keyPem, certificatePem, caPem }: NodeIdentity): void => {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  // The certificate last: with it the identity is complete.
-  for (const part of ["keyPem", "caPem", "certificatePem"] as const)
-    writeFileDurably(join(dir, NAMES[part]), identity[part]);
+  writeFileDurably(fileIn(dir), JSON.stringify({ keyPem, certificatePem, caPem }));
 };
 
 /** `undefined` when the node belongs to no cluster. */
 export const loadIdentity = (dir: string): Membership | undefined => {
-  if (!existsSync(join(dir, NAMES.certificatePem))) return undefined;
-  const read = (part: keyof typeof NAMES) => readFileSync(join(dir, NAMES[part]), "utf8");
-  const identity = { keyPem: read("keyPem"), certificatePem: read("certificatePem"), caPem: read("caPem") };
-  return { ...identity, ...readCertificate(identity.certificatePem) };
+  let text: string;
+  try {
+    text = readFileSync(fileIn(dir), "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+  const identity: NodeIdentity = JSON.parse(text);
+  const { nodeId, clusterId, role } = readCertificate(identity.certificatePem);
+  return { ...identity, nodeId, clusterId, role };
 };
 
 export const deleteIdentity = (dir: string): void => rmSync(dir, { recursive: true, force: true });

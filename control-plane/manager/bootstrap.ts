@@ -1,5 +1,5 @@
 // The first manager of a new cluster finds in its folder what the agent made at `tsctl cluster init`: the CA above all.
-import { readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { ReplicatedState } from "#control-plane/manager/replicated-state.ts";
 import { initCluster, registerNode } from "#control-plane/operations/index.ts";
@@ -19,6 +19,9 @@ export type Bootstrap = {
 };
 
 const path = (dataDir: string): string => join(dataDir, "bootstrap.json");
+
+/** This manager makes a new cluster, or was about to. */
+export const hasBootstrap = (dataDir: string): boolean => existsSync(path(dataDir));
 
 /** As leader of an empty log: makes the cluster, then removes the file, which holds the CA's key. */
 export const bootstrapCluster = async (dataDir: string, replicated: ReplicatedState): Promise<void> => {

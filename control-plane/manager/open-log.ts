@@ -8,12 +8,13 @@ import type { Logger } from "#base/log.ts";
 import type { Membership } from "#base/node/identity-files.ts";
 import type { Random } from "#base/random.ts";
 import type { ReplicatedLog } from "#control-plane/log/log.ts";
+import { hasBootstrap } from "#control-plane/manager/bootstrap.ts";
 import type { ManagerConfig } from "#control-plane/manager/config.ts";
 import type { ReplicatedState } from "#control-plane/manager/replicated-state.ts";
 import { grpcTransport } from "#control-plane/raft-host/grpc-transport.ts";
 import type { Beginning } from "#control-plane/raft-host/member-files.ts";
 import { requestJoin } from "#control-plane/raft-host/membership-client.ts";
-import { openRaftLog, readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
+import { openRaftLog, type RaftLog, readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
 import { raftServiceDefinition, raftServiceHandlers } from "#control-plane/raft-host/raft-service.ts";
 import { peerOf } from "#proto/rpc/server.ts";
 
@@ -55,43 +56,55 @@ const joinCluster = async ({
   );
 };
 
-const newCluster = ({ config, identity }: OpenLog): { raftId: number; beginning: Beginning } => ({
-  raftId: FIRST_RAFT_ID,
-  beginning: {
-    kind: "bootstrap",
-    members: [{ raftId: FIRST_RAFT_ID, nodeId: identity.nodeId, addr: config.advertise }],
-  },
-});
+const newCluster = ({ config, identity }: OpenLog): { raftId: number; beginning: Beginning } => {
+  // Without the CA's key it would be a second cluster under the first one's name.
+  if (!hasBootstrap(config.dataDir))
+    throw new TswarmError("unavailable", "no manager to join is known, and this is not the cluster's first manager");
+  return {
+    raftId: FIRST_RAFT_ID,
+    beginning: {
+      kind: "bootstrap",
+      members: [{ raftId: FIRST_RAFT_ID, nodeId: identity.nodeId, addr: config.advertise }],
+    },
+  };
+};
 
 export const openManagerLog = async (options: OpenLog): Promise<ReplicatedLog> => {
   const { config, identity, credentials, server, replicated, clock, random, logger } = options;
   const dir = join(config.dataDir, "raft");
   const member = readRaftIdentity(dir);
-  const start = member
-    ? { raftId: member.raftId, beginning: null }
-    : config.join.length > 0
-      ? await joinCluster(options)
-      : newCluster(options);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const log = await openRaftLog({
-    dir,
-    raftId: start.raftId,
-    clusterId: identity.clusterId,
-    beginning: start.beginning,
-    stateMachine: replicated.machine,
-    transport: grpcTransport({ credentials, clock, random, logger }),
-    clock,
-    random,
-    logger,
-    onFatal(error) {
-      // What was not written may have been promised to nobody; a restart reads what is really on the disk.
-      logger.error("the replicated log has stopped", { error });
-      process.exit(1);
-    },
-    onRemoved() {
-      logger.warn("this manager was removed from the quorum");
-    },
-  });
+  const open = (raftId: number, beginning: Beginning | null): Promise<RaftLog> =>
+    openRaftLog({
+      dir,
+      raftId,
+      clusterId: identity.clusterId,
+      beginning,
+      stateMachine: replicated.machine,
+      transport: grpcTransport({ credentials, clock, random, logger }),
+      clock,
+      random,
+      logger,
+      onFatal(error) {
+        // What was not written may have been promised to nobody; a restart reads what is really on the disk.
+        logger.error("the replicated log has stopped", { error });
+        process.exit(1);
+      },
+      onRemoved() {
+        logger.warn("this manager was removed from the quorum");
+      },
+    });
+  const openNew = async (): Promise<RaftLog> => {
+    const { raftId, beginning } = config.join.length > 0 ? await joinCluster(options) : newCluster(options);
+    return open(raftId, beginning);
+  };
+  const log = member
+    ? await open(member.raftId, null).catch((error) => {
+        // Cut off between making the folder and writing the first members to it.
+        if (TswarmError.from(error).code === "not_found") return openNew();
+        throw error;
+      })
+    : await openNew();
   server.addService(
     raftServiceDefinition,
     raftServiceHandlers(log.host, (call) => {

@@ -17,7 +17,7 @@ const split = (text: string): { host: string; port: number } => {
 };
 
 /** Addresses of this host that another host could reach, by interface. */
-const hostAddresses = (): Map<string, string[]> => {
+export const hostAddresses = (): Map<string, string[]> => {
   const found = new Map<string, string[]>();
   for (const [name, infos] of Object.entries(networkInterfaces()))
     for (const info of infos ?? [])
@@ -27,11 +27,13 @@ const hostAddresses = (): Map<string, string[]> => {
 };
 
 /**
- * `given` is an address, an interface, either with ":port", or empty. Returns host and port.
+ * `given` is an address, an interface, either with ":port", or empty; `own` what the host has. Returns host and port.
  * Throws `invalid` when nothing was given and the host has several addresses, or what was given is not this host's.
  */
-export const advertiseAddress = (given: string): { readonly host: string; readonly port: number } => {
-  const own = hostAddresses();
+export const advertiseAddress = (
+  given: string,
+  own: ReadonlyMap<string, readonly string[]>,
+): { readonly host: string; readonly port: number } => {
   const all = [...own.values()].flat();
   const field = "advertise-addr";
   if (given === "") {

@@ -16,6 +16,8 @@ export type ManagerProcess = {
   readonly pid: () => number;
   /** Resolves when it serves; rejects when it ends before. */
   readonly ready: Promise<void>;
+  /** The node's certificate on disk is a new one. */
+  reload(): void;
   /** Hands leadership over and ends. */
   stop(): Promise<void>;
 };
@@ -69,6 +71,8 @@ export const startManagerProcess = (
   return {
     ready,
     pid: () => child?.pid ?? 0,
+    // One that is not ready yet has no handler for the signal; it reads the files when it starts again.
+    reload: () => void (isReady && child?.kill("SIGHUP")),
     async stop() {
       stopping = true;
       const ending = child;

@@ -10,7 +10,13 @@ import {
 } from "#base/node/pki.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
 import { createClient, openChannel } from "#proto/rpc/client.ts";
-import { anonymousCredentials, clientCredentials, fetchCa, serverCredentials } from "#proto/rpc/security.ts";
+import {
+  anonymousCredentials,
+  clientCredentials,
+  fetchCa,
+  identitySource,
+  serverCredentials,
+} from "#proto/rpc/security.ts";
 import { addService, type Handlers, type Peer, type ServiceOptions } from "#proto/rpc/server.ts";
 
 describe("mutual TLS", () => {
@@ -41,7 +47,7 @@ describe("mutual TLS", () => {
       },
     };
     addService(server, CaDefinition, handlers, options);
-    const security = serverCredentials(await identity(role));
+    const security = serverCredentials(identitySource(await identity(role)));
     const port = await new Promise<number>((resolve, reject) =>
       server.bindAsync("127.0.0.1:0", security, (error, bound) => (error ? reject(error) : resolve(bound))),
     );
@@ -92,6 +98,37 @@ describe("mutual TLS", () => {
     expect(await ask(local, anonymousCredentials(ca.certificatePem))).to.deep.equal(manager);
     const forger = await through("worker");
     expect(await ask(forger, clientCredentials(await identity("manager")))).to.deep.equal(worker);
+  });
+
+  it("a replaced identity is the one of new connections, on both sides", async () => {
+    const old = await identity("worker");
+    const own = identitySource(old);
+    const source = identitySource(await identity("manager"));
+    const server = new Server();
+    servers.push(server);
+    addService(server, CaDefinition, {
+      getRootCa: async (_request, { peer }) => {
+        seen = peer;
+        return { certificatePem: Buffer.from(ca.certificatePem) };
+      },
+      issueCertificate: async () => {
+        throw new TswarmError("internal", "not asked for here");
+      },
+    });
+    const port = await new Promise<number>((resolve, reject) =>
+      server.bindAsync("127.0.0.1:0", serverCredentials(source), (error, bound) =>
+        error ? reject(error) : resolve(bound),
+      ),
+    );
+    const address = `127.0.0.1:${port}`;
+    const security = clientCredentials(own);
+    expect(await ask(address, security)).to.have.property("role", "worker");
+    own.replace(await identity("manager"));
+    expect(await ask(address, security)).to.have.property("role", "manager");
+    // A worker's certificate at a server is refused: it has taken the new one.
+    source.replace(await identity("worker"));
+    const error = await ask(address, clientCredentials(old)).catch((e: unknown) => e);
+    expect(error).to.have.property("code", "unavailable");
   });
 
   it("a certificate of another CA is refused", async () => {

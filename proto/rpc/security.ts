@@ -19,28 +19,58 @@ const isManager = (_host: string, { raw }: { raw: Buffer }): Error | undefined =
     ? undefined
     : new Error("the certificate at the other end is not a manager's");
 
-export const clientCredentials = ({ caPem, keyPem, certificatePem }: Identity): ChannelCredentials =>
-  credentials.createSsl(Buffer.from(caPem), Buffer.from(keyPem), Buffer.from(certificatePem), {
-    checkServerIdentity: isManager,
-  });
+/** An identity that can be replaced while connections are open; new ones use the newest. */
+export type IdentitySource = {
+  readonly provider: experimental.CertificateProvider;
+  replace(identity: Identity): void;
+};
+
+type Listener = (update: unknown) => void;
+
+export const identitySource = (first: Identity): IdentitySource => {
+  let identity = first;
+  const kinds = {
+    ca: { listeners: new Set<Listener>(), update: () => ({ caCertificate: Buffer.from(identity.caPem) }) },
+    own: {
+      listeners: new Set<Listener>(),
+      update: () => ({ certificate: Buffer.from(identity.certificatePem), privateKey: Buffer.from(identity.keyPem) }),
+    },
+  };
+  const add = (kind: keyof typeof kinds) => (listener: Listener) => {
+    kinds[kind].listeners.add(listener);
+    // Told a turn later: grpc-js listens for the update only after it has asked for it.
+    queueMicrotask(() => kinds[kind].listeners.has(listener) && listener(kinds[kind].update()));
+  };
+  const remove = (kind: keyof typeof kinds) => (listener: Listener) => void kinds[kind].listeners.delete(listener);
+  return {
+    provider: {
+      addCaCertificateListener: add("ca"),
+      removeCaCertificateListener: remove("ca"),
+      addIdentityCertificateListener: add("own"),
+      removeIdentityCertificateListener: remove("own"),
+    } as unknown as experimental.CertificateProvider,
+    replace(next) {
+      identity = next;
+      for (const { listeners, update } of [kinds.ca, kinds.own]) for (const listener of listeners) listener(update());
+    },
+  };
+};
+
+export const clientCredentials = (identity: Identity | IdentitySource): ChannelCredentials => {
+  const verify = { checkServerIdentity: isManager };
+  if ("provider" in identity)
+    return experimental.createCertificateProviderChannelCredentials(identity.provider, identity.provider, verify);
+  const { caPem, keyPem, certificatePem } = identity;
+  return credentials.createSsl(Buffer.from(caPem), Buffer.from(keyPem), Buffer.from(certificatePem), verify);
+};
 
 /** For a joiner that knows the CA's certificate but has none of its own yet. */
 export const anonymousCredentials = (caPem: string): ChannelCredentials =>
   credentials.createSsl(Buffer.from(caPem), null, null, { checkServerIdentity: isManager });
 
-export const serverCredentials = (identity: Identity): ServerCredentials => {
-  // Told a turn later: the server listens for the update only after it has asked for it.
-  const tell = (listener: (update: unknown) => void, update: unknown) => queueMicrotask(() => listener(update));
-  const ca = { caCertificate: Buffer.from(identity.caPem) };
-  const own = { certificate: Buffer.from(identity.certificatePem), privateKey: Buffer.from(identity.keyPem) };
-  const provider = {
-    addCaCertificateListener: (listener: (update: unknown) => void) => tell(listener, ca),
-    removeCaCertificateListener: () => {},
-    addIdentityCertificateListener: (listener: (update: unknown) => void) => tell(listener, own),
-    removeIdentityCertificateListener: () => {},
-  } as unknown as experimental.CertificateProvider;
-  return experimental.createCertificateProviderServerCredentials(provider, provider, false);
-};
+/** Admits clients without a certificate as well. */
+export const serverCredentials = ({ provider }: IdentitySource): ServerCredentials =>
+  experimental.createCertificateProviderServerCredentials(provider, provider, false);
 
 /**
  * The CA certificate of the cluster at `address` ("host:port"), believed only because its digest is the token's.

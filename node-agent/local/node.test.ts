@@ -1,0 +1,329 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Server } from "@grpc/grpc-js";
+import { expect } from "chai";
+import { TswarmError } from "#base/errors.ts";
+import { newJoinToken } from "#base/join-token.ts";
+import { silentLogger } from "#base/log.ts";
+import { certificateDigest, createCa, createKeyAndRequest, issueCertificate, readCertificate } from "#base/node/pki.ts";
+import { seededRandom } from "#base/random.ts";
+import { createManualClock } from "#control-plane/controllers/manual-clock.ts";
+import { createCaService } from "#control-plane/identity/ca-service.ts";
+import { createMemoryLog } from "#control-plane/log/memory-log.ts";
+import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
+import { initCluster } from "#control-plane/operations/index.ts";
+import { createState } from "#control-plane/state/state.ts";
+import { type ClusterNode, createClusterNode } from "#node-agent/local/node.ts";
+import type { SessionOptions } from "#node-agent/session/session.ts";
+import { CaDefinition } from "#proto/gen/ca.ts";
+import { InitRequest, JoinRequest } from "#proto/gen/node.ts";
+import { ClusterSpec, NodeRole, NodeSpec } from "#proto/gen/types.ts";
+import { identitySource, serverCredentials } from "#proto/rpc/security.ts";
+import { addService } from "#proto/rpc/server.ts";
+
+const OWN = "192.0.2.10";
+const settle = () => new Promise<void>((resolve) => setTimeout(resolve, 5));
+
+/** A cluster that consists of its CA. */
+const createCluster = async () => {
+  const ca = await createCa(Date.now());
+  const random = seededRandom(5);
+  const digest = certificateDigest(ca.certificatePem);
+  const tokens = { worker: newJoinToken(digest, random), manager: newJoinToken(digest, random) };
+  const replicated = createReplicatedState(createState(), { ...createManualClock(), now: Date.now }, random);
+  replicated.attach(createMemoryLog(replicated.machine));
+  await replicated.write((tx, ctx) =>
+    initCluster(tx, ctx, {
+      id: "c1",
+      spec: ClusterSpec.fromPartial({}),
+      caCertificatePem: Buffer.from(ca.certificatePem),
+      caKeyPem: Buffer.from(ca.keyPem),
+      joinTokenWorker: tokens.worker,
+      joinTokenManager: tokens.manager,
+    }),
+  );
+  const { keyPem, csrPem } = await createKeyAndRequest();
+  const subject = { nodeId: "m1", clusterId: "c1", role: "manager" as const };
+  const certificatePem = await issueCertificate(ca, csrPem, subject, Date.now(), 3_600_000);
+  const server = new Server();
+  const address = { own: "" };
+  addService(
+    server,
+    CaDefinition,
+    createCaService(replicated, { ...createManualClock(), now: Date.now }, () => [address.own]),
+  );
+  const source = identitySource({ keyPem, certificatePem, caPem: ca.certificatePem });
+  const port = await new Promise<number>((resolve, reject) =>
+    server.bindAsync("127.0.0.1:0", serverCredentials(source), (e, bound) => (e ? reject(e) : resolve(bound))),
+  );
+  address.own = `127.0.0.1:${port}`;
+  const setRole = (nodeId: string, role: NodeRole) =>
+    replicated.write((tx) => {
+      const node = tx.get("node", nodeId)!;
+      tx.put("node", { ...node, spec: { ...node.spec!, role } });
+    });
+  return { tokens, address: address.own, replicated, setRole, close: () => server.forceShutdown() };
+};
+
+describe("membership of a node", () => {
+  let dir: string;
+  let cluster: Awaited<ReturnType<typeof createCluster>>;
+  before(async () => {
+    cluster = await createCluster();
+  });
+  after(() => cluster.close());
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), "node-"));
+  });
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+  /** An agent's membership over `dir`; managers serve at once unless `failing` says otherwise. */
+  const agent = () => {
+    const clock = createManualClock(Date.now());
+    const starts: string[] = [];
+    const events: string[] = [];
+    const failing: (TswarmError | undefined)[] = [];
+    let sessions: SessionOptions[] = [];
+    const node: ClusterNode = createClusterNode({
+      config: {
+        ...{ dataDir: dir, runDir: dir, socket: join(dir, "s"), cgroupParent: "t", hostname: "alpha" },
+        ...{ labels: {}, logLevel: "error" },
+      },
+      clock,
+      random: seededRandom(3),
+      logger: silentLogger,
+      session: {
+        description: () => Promise.reject(new Error("not asked for")),
+        statuses: () => [],
+        onAccepted: () => {},
+        onAssignments: () => {},
+        onStream: () => {},
+      },
+      onMember: (_membership, address) => void events.push(`member ${address}`),
+      removeTasks: async () => void events.push("tasks removed"),
+      doubles: {
+        hostAddresses: () => new Map([["eth0", [OWN]]]),
+        startSession(options) {
+          sessions.push(options);
+          return {
+            report: () => {},
+            describe: () => {},
+            leader: () => undefined,
+            stop: () => {
+              sessions = sessions.filter((s) => s !== options);
+            },
+          };
+        },
+        startManagerProcess(args) {
+          starts.push(args.find((a) => a.startsWith("--join="))!);
+          const error = failing.shift();
+          // What a manager does as soon as it runs.
+          mkdirSync(join(dir, "manager", "raft", "wal"), { recursive: true });
+          return {
+            pid: () => 1,
+            ready: error ? Promise.reject(error) : Promise.resolve(),
+            reload: () => void events.push("manager reloads"),
+            stop: async () => void events.push("manager stops"),
+          };
+        },
+      },
+    });
+    return { node, clock, starts, events, failing, sessions: () => sessions };
+  };
+  const join_ = (token: string, remoteAddrs = [cluster.address]) => JoinRequest.fromPartial({ token, remoteAddrs });
+  const left = () => readdirSync(dir).filter((name) => name !== "manager.log");
+  const refusal = async (work: Promise<unknown>): Promise<TswarmError> => {
+    const error = await work.catch((e: unknown) => e);
+    expect(error).to.be.instanceOf(TswarmError);
+    return error as TswarmError;
+  };
+
+  it("init makes a cluster of one manager; a restart goes on with it", async () => {
+    const first = agent();
+    const answer = await first.node.init(InitRequest.fromPartial({}));
+    expect(answer.advertiseAddr).to.equal(`${OWN}:2377`);
+    expect(first.starts).to.deep.equal(["--join="]);
+    expect(first.sessions()).to.have.length(1);
+    const { nodeId, joinTokenManager } = JSON.parse(readFileSync(join(dir, "manager", "bootstrap.json"), "utf8"));
+    expect([nodeId, joinTokenManager]).to.deep.equal([answer.nodeId, answer.joinTokenManager]);
+    expect((await refusal(first.node.init(InitRequest.fromPartial({})))).code).to.equal("conflict");
+    const second = agent();
+    await second.node.resume();
+    expect(second.node.info()).to.include({ nodeId: answer.nodeId, role: NodeRole.MANAGER, state: "pending" });
+    expect(second.starts).to.deep.equal(["--join="]);
+  });
+
+  it("an init whose manager can't serve leaves nothing, and can be repeated", async () => {
+    const { node, failing, sessions, events } = agent();
+    failing.push(new TswarmError("conflict", "can't listen"));
+    expect((await refusal(node.init(InitRequest.fromPartial({})))).message).to.contain("can't listen");
+    expect(left()).to.deep.equal([]);
+    expect(sessions()).to.deep.equal([]);
+    expect(events).to.include("manager stops");
+    expect(node.info().state).to.equal("inactive");
+    await node.init(InitRequest.fromPartial({}));
+    expect(node.info().role).to.equal(NodeRole.MANAGER);
+  });
+
+  it("what an interrupted leave has left, a log of another cluster above all, is not taken over", async () => {
+    mkdirSync(join(dir, "manager", "raft", "wal"), { recursive: true });
+    writeFileSync(join(dir, "manager", "raft", "wal", "old"), "");
+    const { node } = agent();
+    await node.resume();
+    expect(node.info().state).to.equal("inactive");
+    await node.init(InitRequest.fromPartial({}));
+    expect(existsSync(join(dir, "manager", "raft", "wal", "old"))).to.equal(false);
+  });
+
+  it("joins with the role of its token, and leaves without a trace", async () => {
+    const { node, sessions, events } = agent();
+    const answer = await node.join(join_(cluster.tokens.worker));
+    expect(answer).to.include({ clusterId: "c1", role: NodeRole.WORKER });
+    expect(cluster.replicated.state.get("node", answer.nodeId)?.spec?.role).to.equal(NodeRole.WORKER);
+    expect(sessions()[0]!.managers()).to.deep.equal([cluster.address]);
+    await node.leave(false);
+    expect(events).to.deep.equal([`member ${OWN}`, "tasks removed"]);
+    expect(left()).to.deep.equal([]);
+    expect(sessions()).to.deep.equal([]);
+    expect((await refusal(node.leave(false))).issues[0]).to.include({ field: "node" });
+  });
+
+  it("a manager leaves only by force", async () => {
+    const { node, events } = agent();
+    await node.join(join_(cluster.tokens.manager));
+    expect((await refusal(node.leave(false))).issues[0]!.remedy).to.contain("--force");
+    await node.leave(true);
+    expect(events).to.include("manager stops");
+    expect(left()).to.deep.equal([]);
+  });
+
+  const badJoins: [string, () => JoinRequest, string, string][] = [
+    ["no token", () => join_("SWMTKN-1-x"), "invalid", "token"],
+    ["no manager", () => join_(cluster.tokens.worker, []), "invalid", "address"],
+    [
+      "a wrong secret",
+      () => join_(cluster.tokens.worker.replace(/.$/, (c) => (c === "0" ? "1" : "0"))),
+      "unauthenticated",
+      "token",
+    ],
+    ["another cluster's token", () => join_(newJoinToken("0".repeat(64), seededRandom(1))), "unauthenticated", "token"],
+    [
+      "a manager that is not there",
+      () => join_(cluster.tokens.worker, ["127.0.0.1:1"]),
+      "unavailable",
+      "remote address",
+    ],
+    [
+      "an address of another host",
+      () => ({ ...join_(cluster.tokens.worker), advertiseAddr: "192.0.2.99" }),
+      "invalid",
+      "advertise-addr",
+    ],
+  ];
+  for (const [what, request, code, field] of badJoins)
+    it(`a join with ${what} is refused and leaves nothing`, async () => {
+      const { node } = agent();
+      const nodes = cluster.replicated.state.count("node");
+      const error = await refusal(node.join(request()));
+      expect(error.code).to.equal(code);
+      expect(error.issues[0]).to.have.property("field", field);
+      expect(error.issues[0]!.remedy).to.not.equal("");
+      expect(left()).to.deep.equal([]);
+      expect(cluster.replicated.state.count("node")).to.equal(nodes);
+    });
+
+  it("asks the next manager when the first is not there", async () => {
+    const { node } = agent();
+    await node.join(join_(cluster.tokens.worker, ["127.0.0.1:1", cluster.address]));
+    expect(node.info().role).to.equal(NodeRole.WORKER);
+  });
+
+  it("a manager that can't join the quorum leaves nothing and registers once", async () => {
+    const { node, failing, starts } = agent();
+    failing.push(new TswarmError("unavailable", "no quorum"));
+    const nodes = cluster.replicated.state.count("node");
+    await refusal(node.join(join_(cluster.tokens.manager, [cluster.address, cluster.address])));
+    expect(starts).to.have.length(1);
+    expect(cluster.replicated.state.count("node")).to.equal(nodes + 1);
+    expect(left()).to.deep.equal([]);
+  });
+
+  it("a join that was cut off before its manager ran joins when the agent is back, and makes no cluster", async () => {
+    const first = agent();
+    await first.node.join(join_(cluster.tokens.manager));
+    rmSync(join(dir, "manager"), { recursive: true });
+    const second = agent();
+    second.failing.push(new TswarmError("unavailable", "no quorum"), new TswarmError("unavailable", "no quorum"));
+    await second.node.resume();
+    expect(second.node.info()).to.include({ state: "error", error: "no quorum" });
+    await second.clock.pass(30_000);
+    expect(second.starts).to.deep.equal(Array(3).fill(`--join=${cluster.address}`));
+    expect(second.node.info().error).to.equal("");
+  });
+
+  it("one change of membership at a time", async () => {
+    const { node } = agent();
+    const joining = node.join(join_(cluster.tokens.worker));
+    expect((await refusal(node.init(InitRequest.fromPartial({})))).issues[0]!.reason).to.contain("under way");
+    await joining;
+  });
+
+  const told = (session: SessionOptions, managers: string[], role: NodeRole) =>
+    session.onManagers(managers, managers[0]!, NodeSpec.fromPartial({ role }));
+  const until = async (done: () => boolean) => {
+    while (!done()) await settle();
+  };
+
+  it("a promoted node becomes a manager, a demoted one a worker once the others have let it go", async () => {
+    const { node, sessions, starts, events } = agent();
+    const { nodeId } = await node.join(join_(cluster.tokens.worker));
+    await cluster.setRole(nodeId, NodeRole.MANAGER);
+    told(sessions()[0]!, [cluster.address], NodeRole.MANAGER);
+    await until(() => starts.length > 0);
+    expect(node.info().role).to.equal(NodeRole.MANAGER);
+    expect(starts).to.deep.equal([`--join=${cluster.address}`]);
+    expect(sessions()).to.have.length(1);
+
+    await cluster.setRole(nodeId, NodeRole.WORKER);
+    told(sessions()[0]!, [cluster.address, `${OWN}:2377`], NodeRole.WORKER);
+    await settle();
+    expect(events).to.not.include("manager stops");
+    told(sessions()[0]!, [cluster.address], NodeRole.WORKER);
+    await until(() => node.info().role === NodeRole.WORKER);
+    expect(events).to.include("manager stops");
+    expect(existsSync(join(dir, "manager"))).to.equal(false);
+    expect(sessions()).to.have.length(1);
+  });
+
+  it("a node that was removed stops its tasks and says so", async () => {
+    const { node, sessions, events } = agent();
+    await node.join(join_(cluster.tokens.worker));
+    sessions()[0]!.onRemoved("it was removed");
+    await settle();
+    expect(events).to.include("tasks removed");
+    expect(node.info()).to.include({ state: "error" });
+    expect(node.info().error).to.contain("tsctl cluster leave");
+    await node.leave(true);
+    expect(node.info().state).to.equal("inactive");
+  });
+
+  it("renews its certificate in time: new key on disk, new session, manager told", async () => {
+    const { node, clock, sessions, events } = agent();
+    await node.join(join_(cluster.tokens.manager));
+    const identity = () => JSON.parse(readFileSync(join(dir, "identity", "identity.json"), "utf8"));
+    const before = identity();
+    const [session] = sessions();
+    const { notBefore, notAfter } = readCertificate(before.certificatePem);
+    await clock.pass((notAfter - notBefore) * 0.4);
+    expect(identity()).to.deep.equal(before);
+    const passing = clock.pass((notAfter - notBefore) * 0.4);
+    await until(() => events.includes("manager reloads"));
+    await passing;
+    expect(identity().keyPem).to.not.equal(before.keyPem);
+    expect(readCertificate(identity().certificatePem)).to.include({ nodeId: node.info().nodeId, role: "manager" });
+    expect(sessions()).to.have.length(1);
+    expect(sessions()[0]).to.not.equal(session);
+    await node.stop();
+  });
+});
