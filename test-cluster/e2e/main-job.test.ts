@@ -20,7 +20,7 @@ describe("main job", function () {
     cluster = await startCluster(NAME, 61);
   });
   after(async () => {
-    await cluster.down();
+    await cluster?.down();
     expect(footprint(MARKS)).to.deep.equal(clean);
   });
 
