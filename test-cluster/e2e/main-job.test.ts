@@ -116,7 +116,7 @@ describe("main job", function () {
     ];
     const remote = tasks.filter((t) => t.Node !== "node1").length;
     const [network] = JSON.parse(at("node1", "network", "inspect", "backend"));
-    const ns = ["--net=" + `${cluster.node("node1").dir}/run/netns/o-${network.vni}`];
+    const ns = [`--net=${cluster.node("node1").dir}/run/netns/o-${network.vni}`];
     const inOverlay = (...command: string[]) => JSON.parse(cluster.onHost("node1", "nsenter", ...ns, ...command));
     const [vxlan] = inOverlay("ip", "-j", "-d", "link", "show", "vxlan0");
     expect(vxlan.linkinfo.info_data.learning).to.equal(false);
@@ -188,7 +188,9 @@ describe("main job", function () {
     for (const node of ["node1", "node2", "node3"])
       await eventually(`no namespace on ${node}`, 10_000, () => {
         const left = run("sh", ["-c", `ls ${cluster.node(node).dir}/run/netns 2>/dev/null || true`]).trim();
-        const mounted = cluster.onHost(node, "sh", "-c", `grep -c ${cluster.node(node).dir}/run/netns/ /proc/self/mountinfo || true`).trim();
+        const mounted = cluster
+          .onHost(node, "sh", "-c", `grep -c ${cluster.node(node).dir}/run/netns/ /proc/self/mountinfo || true`)
+          .trim();
         return left === "" && mounted === "0";
       });
   });
