@@ -2,7 +2,7 @@
 import type { Actor } from "#test-cluster/sim/virtual-time.ts";
 
 /** `run` null: cancelled. `order` is set by the heap. */
-export type QueuedEvent = { readonly time: number; order: number; readonly actor: Actor; run: (() => void) | null };
+export type QueuedEvent = { time: number; order: number; readonly actor: Actor; run: (() => void) | null };
 
 const before = (a: QueuedEvent, b: QueuedEvent): boolean => a.time < b.time || (a.time === b.time && a.order < b.order);
 

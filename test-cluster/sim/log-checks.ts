@@ -9,7 +9,8 @@ import type { Life } from "#test-cluster/sim/member.ts";
 export type Violate = (property: string, detail: string) => void;
 
 type KnownEntry = { readonly previousTerm: number; readonly sum: number };
-type CommittedEntry = { readonly term: number; readonly sum: number; readonly by: string };
+/** `inTerm`: the term of the member that was first seen to count it as committed. */
+type CommittedEntry = { readonly term: number; readonly inTerm: number; readonly sum: number; readonly by: string };
 
 /** What a member, over all its lives, has told others it will not forget. */
 type Promises = {
@@ -113,7 +114,8 @@ export class LogChecks {
     for (let index = Math.max(core.log.firstIndex - 1, 1); index < this.#committed.length; index++) {
       const committed = this.#committed[index];
       const own = core.log.term(index);
-      if (committed === undefined || own === committed.term) continue;
+      // A candidate that slept may still win an older term; it can't commit anything.
+      if (committed === undefined || committed.inTerm >= core.term || own === committed.term) continue;
       const has = own === undefined ? "lacks it" : `has one of term ${own}`;
       this.#violate(
         "leader completeness",
@@ -132,7 +134,7 @@ export class LogChecks {
       const committed = this.#committed[index];
       const sum = sumOf(entry);
       if (committed === undefined) {
-        this.#committed[index] = { term: entry.term, sum, by: life.name };
+        this.#committed[index] = { term: entry.term, inTerm: core.term, sum, by: life.name };
         this.commits++;
       } else if (committed.term !== entry.term || committed.sum !== sum) {
         const both = `${committed.term} at ${committed.by}, ${entry.term} at ${life.name}`;

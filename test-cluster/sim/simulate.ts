@@ -85,8 +85,9 @@ class Cluster {
   }
 
   violate = (property: string, detail: string): void => {
+    if (this.violation !== null) return;
+    this.violation = { property, detail };
     this.trace.note(this.time.now, `VIOLATED ${property}: ${detail}`);
-    this.violation ??= { property, detail };
   };
 
   #addMember(raftId: number, nodeId: string, beginning: ConstructorParameters<typeof SimMember>[2]): void {

@@ -8,6 +8,8 @@ export type Actor = { readonly name: string; dead: boolean; pausedUntil: number 
 
 /** What one turn of the event loop takes, in ms. */
 const TURN_MS = 0.01;
+/** How often what waits for a paused actor looks again. */
+const PAUSE_LOOK_MS = 25;
 const realImmediate = globalThis.setImmediate;
 
 /** Node runs all pending promise callbacks between two immediates. */
@@ -45,7 +47,9 @@ export class VirtualTime {
         if (run === null || actor.dead) continue;
         this.now = Math.max(this.now, event.time);
         if (actor.pausedUntil > this.now) {
-          this.#heap.push({ ...event, time: actor.pausedUntil });
+          // Not until the end at once: the pause may be ended earlier.
+          event.time = Math.min(actor.pausedUntil, this.now + PAUSE_LOOK_MS);
+          this.#heap.push(event);
           continue;
         }
         this.current = actor;
