@@ -15,10 +15,17 @@ const cIoctl = libc.func("int ioctl(int fd, ulong request, void *argument)");
 const cClose = libc.func("int close(int fd)");
 const cWaitid = libc.func("int waitid(int type, uint id, void *info, int options)");
 
+/** Where two names have one number, the first counts. */
+const ERRNO_NAMES = new Map(
+  Object.entries(koffi.os.errno)
+    .reverse()
+    .map(([name, value]) => [value, name]),
+);
+
 export class SyscallError extends Error {
   readonly code: string;
   constructor(call: string, errno: number) {
-    const code = Object.entries(koffi.os.errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
+    const code = ERRNO_NAMES.get(errno) ?? `errno ${errno}`;
     super(`${call}: ${code}`);
     this.name = "SyscallError";
     this.code = code;

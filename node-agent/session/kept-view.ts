@@ -1,8 +1,8 @@
 // The view in memory and on disk. Which tasks are here is on disk before anything is done about it: a restarted agent must
 // neither stop what it was just given nor run what it has just forgotten. The rest may be a moment older; the next session
 // begins with a complete view.
-import { rmSync } from "node:fs";
 import type { Clock } from "#base/clock.ts";
+import { removeReplacedFile } from "#base/node/replaced-file.ts";
 import { applyAssignments, emptyView, loadView, saveView, type View } from "#node-agent/session/view.ts";
 import type { Assignments } from "#proto/gen/dispatcher.ts";
 
@@ -47,7 +47,7 @@ export const keepView = (path: string, clock: Clock): KeptView => {
     },
     forget() {
       dropTimer();
-      rmSync(path, { force: true });
+      removeReplacedFile(path);
       view = emptyView;
     },
   };

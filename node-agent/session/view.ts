@@ -1,7 +1,7 @@
 // The node's view: everything that the control plane wants of this node. Kept on disk as one COMPLETE message, so that
 // a restarted agent goes on without any manager.
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { TswarmError } from "#base/errors.ts";
+import { readReplacedFile, replaceFile } from "#base/node/replaced-file.ts";
 import {
   type Assignment,
   Assignments,
@@ -72,19 +72,13 @@ export const saveView = (path: string, view: View): void => {
     sequence: view.sequence,
     put: [...view.items.values()],
   });
-  writeFileSync(`${path}.new`, Assignments.encode(message).finish(), { mode: 0o600 });
-  renameSync(`${path}.new`, path);
+  replaceFile(path, Assignments.encode(message).finish());
 };
 
 /** The view of the last session; empty when there was none, or when a power loss has cut it off. */
 export const loadView = (path: string): View => {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return emptyView;
-    throw error;
-  }
+  const bytes = readReplacedFile(path);
+  if (bytes === undefined) return emptyView;
   try {
     return applyAssignments(emptyView, Assignments.decode(bytes));
   } catch {
