@@ -5,6 +5,9 @@ import type { Control } from "./cluster.ts";
 
 const LIMIT_MS = 180_000;
 
+/** Room for 300 tasks, those before them included. */
+const SUBNET = "10.77.0.0/20";
+
 export type TaskWatch = {
   /** Milliseconds (of performance.now) at which the condition over all tasks of the service held for the first time. */
   until(what: string, holds: (tasks: readonly Task[]) => boolean, serviceId: string): Promise<number>;
@@ -61,7 +64,8 @@ export const watchTasks = async (control: Control): Promise<TaskWatch> => {
 };
 
 export const createOverlay = async (control: Control, name: string): Promise<string> => {
-  const spec = NetworkSpec.fromPartial({ annotations: { name }, driver: "overlay", ipv4: true });
+  const ipam = [{ subnet: SUBNET }];
+  const spec = NetworkSpec.fromPartial({ annotations: { name }, driver: "overlay", ipv4: true, ipam });
   return (await control.createNetwork({ spec })).network!.id;
 };
 
