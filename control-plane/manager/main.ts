@@ -2,11 +2,12 @@
 // socket for the agent of its own node.
 import { rmSync, writeSync } from "node:fs";
 import { type Client, Server, ServerCredentials } from "@grpc/grpc-js";
-import { refuse, TswarmError } from "#base/errors.ts";
+import { TswarmError } from "#base/errors.ts";
 import { newId } from "#base/ids.ts";
 import { loadIdentity } from "#base/node/identity-files.ts";
 import { jsonLogger, realClock, systemRandom } from "#base/node/system.ts";
 import { createControlService } from "#control-plane/api/control-service.ts";
+import { managersOnly } from "#control-plane/api/require-manager.ts";
 import { createLeaderLoop } from "#control-plane/controllers/leader-loop.ts";
 import { createDispatcher } from "#control-plane/dispatcher/dispatcher.ts";
 import { createCaService } from "#control-plane/identity/ca-service.ts";
@@ -22,7 +23,7 @@ import { ControlDefinition } from "#proto/gen/control.ts";
 import { DispatcherDefinition } from "#proto/gen/dispatcher.ts";
 import { connected, openChannel } from "#proto/rpc/client.ts";
 import { clientCredentials, identitySource, serverCredentials } from "#proto/rpc/security.ts";
-import { addService, type RpcContext } from "#proto/rpc/server.ts";
+import { addService } from "#proto/rpc/server.ts";
 
 /** How long a call waits for an election to end before it is refused. */
 const LEADER_WAIT_MS = 5_000;
@@ -59,18 +60,6 @@ const main = async (): Promise<void> => {
   const replicated = createReplicatedState(createState(), realClock, systemRandom);
   const server = new Server({ "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 64 << 20 });
   const local = new Server();
-
-  const requireManager = (method: string, { peer }: RpcContext): void => {
-    if (peer?.role === "manager" && peer.clusterId === identity.clusterId) return;
-    throw refuse(
-      "forbidden",
-      "node",
-      peer
-        ? `${peer.nodeId} is a worker, and ${method} is for managers`
-        : `${method} needs a certificate of this cluster`,
-      "Run the command on a manager: see `tsctl node ls` there",
-    );
-  };
 
   const log = await openManagerLog({
     config,
@@ -125,7 +114,10 @@ const main = async (): Promise<void> => {
   const control = createControlService({ replicated, log, broker: dispatcher.broker, random: systemRandom });
   const managerAddrs = () => log.status().members.map((m) => m.addr);
   addService(server, CaDefinition, createCaService(replicated, realClock, managerAddrs), { elsewhere });
-  addService(server, ControlDefinition, control, { elsewhere, guard: requireManager });
+  addService(server, ControlDefinition, control, {
+    elsewhere,
+    guard: managersOnly(replicated.state, identity.clusterId),
+  });
   addService(server, DispatcherDefinition, dispatcher.handlers);
   // Who may open the socket acts for this node.
   const { nodeId, clusterId } = identity;
