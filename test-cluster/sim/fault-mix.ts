@@ -6,6 +6,8 @@ import { between, chance, pick } from "#test-cluster/sim/draw.ts";
 
 export type FaultMix = {
   readonly members: number;
+  /** The first start of some members is interrupted. */
+  readonly crashAtStart: boolean;
   readonly tickMs: number;
   readonly electionTicks: number;
   readonly dropRate: number;
@@ -52,7 +54,8 @@ const drawLimits = (random: Random): Partial<RaftConfig> => ({
 export const drawFaultMix = (random: Random): FaultMix => {
   const sometimes = (probability: number, value: () => number): number => (chance(random, probability) ? value() : 0);
   return {
-    members: pick(random, [3, 3, 5]),
+    members: pick(random, [1, 3, 3, 3, 5, 5]),
+    crashAtStart: chance(random, 0.1),
     tickMs: pick(random, [50, 100]),
     electionTicks: 10,
     dropRate: sometimes(0.5, () => between(random, 0.01, 0.3)),

@@ -26,6 +26,9 @@ export class Nemesis {
     this.#repeat(mix.partitionEvery, (random) => this.#partition(random));
     this.#repeat(mix.crashEvery, (random) => this.#crash(random));
     this.#repeat(mix.pauseEvery, (random) => this.#victim(random)?.pause(exponential(random, mix.faultMs)));
+    const random = fork(options.random);
+    for (const member of mix.crashAtStart ? options.members.values() : [])
+      member.crashAfterDiskOperations(random.int(15));
     this.#repeat(mix.diskFaultEvery, (random) => this.#victim(random)?.failNextSync());
   }
 
