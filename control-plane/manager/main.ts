@@ -13,6 +13,7 @@ import { createDispatcher } from "#control-plane/dispatcher/dispatcher.ts";
 import { createCaService } from "#control-plane/identity/ca-service.ts";
 import { bootstrapCluster } from "#control-plane/manager/bootstrap.ts";
 import { parseManagerConfig } from "#control-plane/manager/config.ts";
+import { findLeader } from "#control-plane/manager/find-leader.ts";
 import { followLeadership, type Leadership } from "#control-plane/manager/leadership.ts";
 import { managerMembership } from "#control-plane/manager/membership.ts";
 import { openManagerLog } from "#control-plane/manager/open-log.ts";
@@ -25,11 +26,7 @@ import { connected, openChannel } from "#proto/rpc/client.ts";
 import { clientCredentials, identitySource, serverCredentials } from "#proto/rpc/security.ts";
 import { addService } from "#proto/rpc/server.ts";
 
-/** How long a call waits for an election to end before it is refused. */
-const LEADER_WAIT_MS = 5_000;
-/** How long a leader that can't be reached is believed to lead, before it is asked again who does. */
-const CONNECT_WAIT_MS = 250;
-/** A call that was passed on to a leader whose host is cut off ends after the sum of both. */
+/** A call that was passed on to a leader whose host is cut off ends after the sum of these. */
 const KEEPALIVE = { "grpc.keepalive_time_ms": 1_000, "grpc.keepalive_timeout_ms": 1_000 };
 
 const config = parseManagerConfig(process.argv.slice(2));
@@ -94,22 +91,7 @@ const main = async (): Promise<void> => {
     logger,
   );
 
-  const elsewhere = async (): Promise<Client | undefined> => {
-    const deadline = realClock.monotonic() + LEADER_WAIT_MS;
-    for (let left = LEADER_WAIT_MS; left > 0; left = deadline - realClock.monotonic()) {
-      await leadership.settled(left);
-      if (leadership.leading()) return undefined;
-      const address = leadership.leaderAddr();
-      if (address === "" || address === config.advertise) break;
-      // One that has just died is still named, until another is elected.
-      const channel = dial(address);
-      if (await connected(channel, Math.min(left, CONNECT_WAIT_MS))) return channel;
-    }
-    throw new TswarmError(
-      "unavailable",
-      "no manager leads: a majority of the managers can't be reached, or an election is under way. Try again, and see `tsctl cluster status`.",
-    );
-  };
+  const elsewhere = () => findLeader({ leadership, own: config.advertise, dial, connected, clock: realClock });
 
   const control = createControlService({ replicated, log, broker: dispatcher.broker, random: systemRandom });
   const managerAddrs = () => log.status().members.map((m) => m.addr);
