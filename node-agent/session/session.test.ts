@@ -118,6 +118,7 @@ describe("session with a manager", () => {
 
   it("what could not be written is sent again", async () => {
     const { session, seen } = await open({ statuses: () => [status("t1", TASK_RUNNING)] });
+    await until("accepted", () => seen.accepted === 1);
     await assign("t1");
     await until("assigned", () => seen.view.tasks.size === 1);
     manager.log.failNext("before", new TswarmError("unavailable", "no quorum"));

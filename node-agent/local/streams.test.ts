@@ -1,0 +1,229 @@
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import type { Client } from "@grpc/grpc-js";
+import { expect } from "chai";
+import { silentLogger } from "#base/log.ts";
+import { realClock } from "#base/node/system.ts";
+import { createQueue } from "#base/queue.ts";
+import { seededRandom } from "#base/random.ts";
+import { startTestManager, type TestManager } from "#control-plane/manager/test-manager.ts";
+import { serveStream } from "#node-agent/local/streams.ts";
+import type { TaskRunner } from "#node-agent/reconcile/task-runner.ts";
+import type { ExecHandle, Runtime } from "#node-agent/runtime/runtime.ts";
+import { type Session, startSession } from "#node-agent/session/session.ts";
+import { ControlDefinition, ExecInput, LogsRequest } from "#proto/gen/control.ts";
+import { NodeDescription, Task, TaskState } from "#proto/gen/types.ts";
+import { createClient, openChannel, type RpcClient } from "#proto/rpc/client.ts";
+import { clientCredentials } from "#proto/rpc/security.ts";
+
+const until = async (what: string, done: () => boolean): Promise<void> => {
+  for (let i = 0; !done(); i++) {
+    if (i > 1_000) throw new Error(`never: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+};
+
+describe("logs and exec from client to container", () => {
+  let dir: string;
+  let manager: TestManager;
+  let session: Session;
+  let control: RpcClient<ControlDefinition>;
+  /** Streams that the agent serves now. */
+  let serving = 0;
+  let failures: unknown[] = [];
+  let opened: (() => void) | undefined;
+  let killed: number;
+  let handle: { stdin: PassThrough; stdout: PassThrough; stderr: PassThrough; exit: PromiseWithResolvers<number> };
+
+  const runtime = {
+    async exec(): Promise<ExecHandle> {
+      handle = {
+        stdin: new PassThrough(),
+        stdout: new PassThrough(),
+        stderr: new PassThrough(),
+        exit: Promise.withResolvers<number>(),
+      };
+      opened?.();
+      const end = (code: number) => {
+        handle.stdout.end();
+        handle.stderr.end();
+        handle.exit.resolve(code);
+      };
+      handle.stdin.once("end", () => end(0));
+      return {
+        ...handle,
+        exit: handle.exit.promise,
+        resize: () => {},
+        kill: () => {
+          killed++;
+          end(137);
+        },
+      };
+    },
+  } as unknown as Runtime;
+  const logOf = (id: string) => join(dir, id);
+  const tasks = {
+    get: (id: string) =>
+      id.startsWith("t") ? { task: Task.fromPartial({ id, spec: { container: {} } }), logPath: logOf(id) } : undefined,
+  } as unknown as TaskRunner;
+
+  beforeEach(async () => {
+    dir = mkdtempSync(join(tmpdir(), "logs-"));
+    killed = 0;
+    serving = 0;
+    failures = [];
+    manager = await startTestManager();
+    const credentials = clientCredentials(await manager.identity("w1", "worker"));
+    let accepted = false;
+    session = startSession({
+      clock: realClock,
+      random: seededRandom(2),
+      logger: silentLogger,
+      addr: "192.0.2.2",
+      managers: () => [manager.address],
+      dial: (address) => openChannel(address, credentials),
+      description: async () => NodeDescription.fromPartial({}),
+      statuses: () => [],
+      onAccepted: () => void (accepted = true),
+      onAssignments: () => {},
+      onManagers: () => {},
+      onRemoved: () => {},
+      onStream(request, channel: Client) {
+        serving++;
+        serveStream(request, channel, { nodeId: "w1", tasks, runtime })
+          .catch((error) => failures.push(error))
+          .finally(() => serving--);
+      },
+    });
+    control = createClient(ControlDefinition, manager.dial(await manager.identity("m1", "manager")));
+    await until("a session", () => accepted);
+    await manager.replicated.write((tx) => {
+      for (const [id, nodeId] of [
+        ["t1", "w1"],
+        ["t2", "w1"],
+        ["lost", "m1"],
+      ] as const)
+        tx.put(
+          "task",
+          Task.fromPartial({
+            ...{ id, nodeId, name: id, slot: 1, desiredState: TaskState.TASK_RUNNING },
+            status: { state: TaskState.TASK_RUNNING },
+          }),
+        );
+    });
+  });
+  afterEach(() => {
+    session.stop();
+    manager.close();
+    rmSync(dir, { recursive: true });
+    expect(failures).to.deep.equal([]);
+  });
+
+  const line = (text: string) => `2026-01-01T00:00:00.000000000+00:00 stdout F ${text}\n`;
+  const logs = (ref: string, more: Partial<LogsRequest> = {}, signal?: AbortSignal) =>
+    control.logs(
+      LogsRequest.fromPartial({ ref, tail: -1, stdout: true, stderr: true, ...more }),
+      signal ? { signal } : {},
+    );
+  const exec = (inputs: AsyncIterable<ExecInput>, signal?: AbortSignal) =>
+    control.exec(inputs, signal ? { signal } : {});
+  const start = (ref: string, stdin = true): ExecInput =>
+    ExecInput.fromPartial({ input: { $case: "start", value: { ref, command: ["cat"], stdin } } });
+
+  it("all lines of a long log arrive, and both sides close", async () => {
+    writeFileSync(logOf("t1"), Array.from({ length: 20_000 }, (_, i) => line(String(i))).join(""));
+    let next = 0;
+    for await (const { lines } of logs("t1"))
+      for (const { data } of lines) expect(data.toString()).to.match(new RegExp(`^${next++}\\n?$`));
+    expect(next).to.equal(20_000);
+    await until("the agent is done", () => serving === 0);
+  });
+
+  it("a client that follows and goes ends the agent's reading", async () => {
+    writeFileSync(logOf("t1"), line("one"));
+    const controller = new AbortController();
+    const seen: string[] = [];
+    const reading = (async () => {
+      for await (const { lines } of logs("t1", { follow: true }, controller.signal))
+        for (const { data } of lines) seen.push(data.toString().trim());
+    })().catch(() => {});
+    await until("first line", () => seen.length === 1);
+    appendFileSync(logOf("t1"), line("two"));
+    await until("second line", () => seen.length === 2);
+    controller.abort();
+    await reading;
+    await until("the agent is done", () => serving === 0);
+  });
+
+  it("a node without a session is a warning", async () => {
+    const warnings: string[] = [];
+    for await (const message of logs("lost")) warnings.push(...message.warnings);
+    expect(warnings.join()).to.contain("m1 is not connected");
+  });
+
+  it("exec carries input and output, and the exit code last", async () => {
+    const inputs = createQueue<ExecInput>();
+    inputs.push(start("t1"));
+    inputs.push({ input: { $case: "stdin", value: Buffer.from("hello") } });
+    inputs.push({ input: { $case: "stdinClosed", value: true } });
+    // After the end of input: goes nowhere, and breaks nothing.
+    inputs.push({ input: { $case: "stdin", value: Buffer.from("late") } });
+    const reading = (async () => {
+      const cases: string[] = [];
+      for await (const { output } of exec(inputs)) {
+        cases.push(output!.$case);
+        if (output?.$case === "started") handle.stdin.pipe(handle.stdout, { end: false });
+        if (output?.$case === "stdout") expect(output.value.toString()).to.equal("hello");
+        if (output?.$case === "exitCode") expect(output.value).to.equal(0);
+      }
+      return cases;
+    })();
+    expect(await reading).to.deep.equal(["started", "stdout", "exitCode"]);
+    await until("the agent is done", () => serving === 0);
+    inputs.end();
+  });
+
+  it("a client that goes while the program is silent ends the program", async () => {
+    const controller = new AbortController();
+    const inputs = createQueue<ExecInput>();
+    inputs.push(start("t1"));
+    const started = new Promise<void>((resolve) => {
+      opened = resolve;
+    });
+    const reading = (async () => {
+      for await (const _ of exec(inputs, controller.signal));
+    })().catch(() => {});
+    await started;
+    controller.abort();
+    await reading;
+    await until("killed", () => killed > 0);
+    await until("the agent is done", () => serving === 0);
+  });
+
+  it("an exec that can't be is refused by the one who knows", async () => {
+    const failing = async (ref: string, input: ExecInput = start(ref)) => {
+      const inputs = createQueue<ExecInput>();
+      inputs.push(input);
+      try {
+        for await (const _ of exec(inputs));
+      } catch (error) {
+        return error;
+      } finally {
+        inputs.end();
+      }
+      return undefined;
+    };
+    expect(await failing("lost")).to.have.property("code", "unavailable");
+    expect(await failing("nope")).to.have.property("code", "not_found");
+    const empty = ExecInput.fromPartial({ input: { $case: "start", value: { ref: "t1", command: [] } } });
+    expect(await failing("t1", empty)).to.have.property("code", "invalid");
+    await manager.replicated.write((tx) =>
+      tx.put("task", { ...tx.get("task", "t2")!, id: "x9", name: "x9", meta: undefined }),
+    );
+    expect(await failing("x9"))
+      .to.have.property("message")
+      .that.contains("is not on this node any more");
+  });
+});
