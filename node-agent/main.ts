@@ -1,5 +1,6 @@
 // The agent: one process on every node. It wires itself together here; what each part does stands in its own folder.
 import { mkdirSync, rmSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import { join } from "node:path";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { TswarmError } from "#base/errors.ts";
@@ -98,6 +99,7 @@ const main = async (): Promise<void> => {
       error ? reject(error) : resolve();
     });
   });
+  flushCompileCache();
   logger.info("agent ready", { socket: config.socket, pid: process.pid });
 
   const stop = async (): Promise<void> => {

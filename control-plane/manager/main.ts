@@ -1,6 +1,8 @@
 // The manager process: replicated log, state, and the services on top of it, on one port with mutual TLS and on a Unix
 // socket for the agent of its own node.
+
 import { rmSync, writeSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import { type Client, Server, ServerCredentials } from "@grpc/grpc-js";
 import { TswarmError } from "#base/errors.ts";
 import { newId } from "#base/ids.ts";
@@ -122,6 +124,7 @@ const main = async (): Promise<void> => {
   await bind(server, config.listen, serverCredentials(source));
   await bind(local, `unix:${config.socket}`, ServerCredentials.createInsecure());
   tellAgent("ready");
+  flushCompileCache();
   logger.info("serving", { listen: config.listen, node: identity.nodeId, raftId: log.status().raftId });
 
   const stop = async (): Promise<void> => {

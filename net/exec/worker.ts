@@ -1,6 +1,7 @@
 // The thread that changes the kernel: deleting a link waits milliseconds inside a system call, which must not stall the
 // agent's loop. One request at a time, in order.
 
+import { flushCompileCache } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
 import type { KernelPlace } from "#net/exec/kernel.ts";
 import { type ApplyReport, Reconciler } from "#net/exec/reconciler.ts";
@@ -24,3 +25,4 @@ const answer = (request: WorkerRequest): ApplyReport => {
 };
 
 parentPort!.on("message", (request: WorkerRequest) => parentPort!.postMessage(answer(request)));
+flushCompileCache();
