@@ -3,6 +3,9 @@ import { allocateSubnets } from "#control-plane/allocator/subnets.ts";
 import type { Tx, WriteContext } from "#control-plane/state/types.ts";
 import { Cluster, type ClusterSpec, Network, NetworkSpec } from "#proto/gen/types.ts";
 
+/** Docker's; large, because the tasks of all nodes share it. */
+const BRIDGE_SUBNET = "172.17.0.0/16";
+
 export type InitCluster = {
   readonly id: string;
   readonly spec: ClusterSpec;
@@ -45,7 +48,12 @@ export const initCluster = (tx: Tx, ctx: WriteContext, input: InitCluster): Clus
   });
   tx.put("cluster", cluster);
   for (const driver of PREDEFINED) {
-    const networkSpec = NetworkSpec.fromPartial({ annotations: { name: driver }, driver, ipv4: driver === "bridge" });
+    const networkSpec = NetworkSpec.fromPartial({
+      annotations: { name: driver },
+      driver,
+      ipv4: driver === "bridge",
+      ipam: driver === "bridge" ? [{ subnet: BRIDGE_SUBNET }] : [],
+    });
     const subnets = allocateSubnets(tx, networkSpec);
     tx.put("network", Network.fromPartial({ id: ctx.newId(), spec: networkSpec, subnets, predefined: true }));
   }

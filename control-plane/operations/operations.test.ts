@@ -374,6 +374,14 @@ describe("operations", () => {
     expect(back.vni).to.equal(4096);
   });
 
+  it("puts a service that names no network on the default bridge", () => {
+    const state = cluster();
+    const { spec } = commit(state, (tx) => ops.createService(tx, ctx, { spec: service("alone", container({})) }));
+    expect(spec!.task!.networks.map((n) => state.get("network", n.target)!.spec!.annotations!.name)).to.deep.equal([
+      "bridge",
+    ]);
+  });
+
   it("counts changes of the task's spec, keeps the VIP, and goes back", () => {
     const state = cluster();
     const before = web(state);

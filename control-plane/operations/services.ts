@@ -14,7 +14,11 @@ import { pinImage } from "./images.ts";
 import { checkVersion } from "./nodes.ts";
 import { resolveNetwork, resolveService } from "./references.ts";
 
+const DEFAULT_NETWORK = "bridge";
+
 const resolveNetworks = (tx: ReadTx, networks: readonly NetworkAttachmentConfig[]): NetworkAttachmentConfig[] => {
+  // As in Docker: who names no network gets its node's default bridge, and with it a way out.
+  if (networks.length === 0) return [{ target: resolveNetwork(tx, DEFAULT_NETWORK).id, aliases: [] }];
   const seen = new Set<string>();
   return networks.map((config, i) => {
     const { id, spec } = resolveNetwork(tx, config.target);

@@ -31,7 +31,7 @@ const up = async (nodes: number, managers: number): Promise<void> => {
       images.map((i) => i.archive),
     );
     say("deploying deploy/stacks/demo.yaml");
-    tsctl(first!, "stack", "deploy", "-c", join(ROOT, "deploy/stacks/demo.yaml"), "demo");
+    tsctl(first!, "stack", "deploy", "--no-detach", "-c", join(ROOT, "deploy/stacks/demo.yaml"), "demo");
     for (const list of [
       ["node", "ls"],
       ["service", "ls"],
