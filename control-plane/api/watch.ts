@@ -49,7 +49,7 @@ const beginAnew = (why: string): TswarmError =>
  * `unavailable` when events are lost for this client; it must begin anew.
  */
 export async function* watchState(
-  state: State,
+  state: Pick<State, "watch" | "index">,
   { selectors }: WatchRequest,
   { signal }: RpcContext,
 ): AsyncGenerator<WatchResponse> {

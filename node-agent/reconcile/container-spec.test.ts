@@ -1,0 +1,85 @@
+import { expect } from "chai";
+import type { OciImageConfig } from "#node-agent/images/image-config.ts";
+import { containerSpec } from "#node-agent/reconcile/container-spec.ts";
+import { hostsFile, resolvConfFile, taskPaths } from "#node-agent/reconcile/task-files.ts";
+import { Task } from "#proto/gen/types.ts";
+
+const image = {
+  env: ["PATH=/app/bin", "MODE=image", "KEPT=a=b"],
+  entrypoint: ["/entry"],
+  cmd: ["serve", "--fast"],
+  workdir: "/srv",
+  user: "web",
+} as unknown as OciImageConfig;
+type Container = NonNullable<NonNullable<Parameters<typeof Task.fromPartial>[0]["spec"]>["container"]>;
+const make = (
+  container: Container = {},
+  config = image,
+  netns: Parameters<typeof containerSpec>[0]["netns"] = { path: "/n" },
+) =>
+  containerSpec({
+    task: Task.fromPartial({ id: "t1", name: "web.1", spec: { container: { image: "app:1", ...container } } }),
+    image: config,
+    rootfs: "/root",
+    netns,
+    hostname: "host",
+    paths: taskPaths("/tasks", "t1"),
+  });
+
+describe("container of a task", () => {
+  for (const [what, container, args] of [
+    ["the image's program", {}, ["/entry", "serve", "--fast"]],
+    ["own arguments", { args: ["stop"] }, ["/entry", "stop"]],
+    ["an own program without the image's arguments", { command: ["sh"] }, ["sh"]],
+    ["an own program with own arguments", { command: ["sh"], args: ["-c", "x"] }, ["sh", "-c", "x"]],
+  ] as [string, Container, string[]][])
+    it(`runs ${what}`, () => expect(make(container).args).to.deep.equal(args));
+
+  it("refuses an image that names no program when the service does neither", () => {
+    const empty = { ...image, entrypoint: [], cmd: [] };
+    expect(() => make({}, empty)).to.throw(/app:1 names a program/);
+    expect(make({ args: ["x"] }, empty).args).to.deep.equal(["x"]);
+  });
+
+  it("the service's environment wins over the image's, which wins over the defaults", () => {
+    expect(make({ env: { MODE: "own", EMPTY: "" }, tty: true }).env.toSorted()).to.deep.equal([
+      "EMPTY=",
+      "HOSTNAME=host",
+      "KEPT=a=b",
+      "MODE=own",
+      "PATH=/app/bin",
+      "TERM=xterm",
+    ]);
+    expect(make({}, { ...image, env: [] }).env[0]).to.match(/^PATH=\/usr\/local\/sbin:/);
+  });
+
+  it("takes folder and user of the service, else of the image", () => {
+    expect(make()).to.include({ cwd: "/srv", user: "web" });
+    expect(make({ dir: "/x", user: "1:2" })).to.include({ cwd: "/x", user: "1:2" });
+    expect(make({}, { ...image, workdir: "", user: "" })).to.include({ cwd: "/", user: "" });
+  });
+
+  it("on the host's network names are resolved as the host does", () => {
+    expect(make().files.map((f) => f.path)).to.deep.equal(["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"]);
+    expect(make({}, image, "host").files.map((f) => f.path)).to.deep.equal(["/etc/hosts", "/etc/hostname"]);
+  });
+
+  it("hosts and resolv.conf have what Docker writes", () => {
+    const { attachments } = Task.fromPartial({
+      attachments: [{ ipv4: "10.0.0.3/24", ipv6: "fd00::3/64" }, { ipv4: "10.1.0.3/24" }],
+    });
+    const text = hostsFile({ hostname: "web", attachments, extraHosts: ["db:192.0.2.1", "six:2001:db8::1"] });
+    expect(text.split("\n").slice(6)).to.deep.equal([
+      "10.0.0.3\tweb",
+      "fd00::3\tweb",
+      "10.1.0.3\tweb",
+      "192.0.2.1\tdb",
+      "2001:db8::1\tsix",
+      "",
+    ]);
+    expect(resolvConfFile([], [])).to.equal("nameserver 127.0.0.11\noptions ndots:0\n");
+    expect(resolvConfFile(["a.test", "b.test"], ["timeout:1"])).to.equal(
+      "nameserver 127.0.0.11\nsearch a.test b.test\noptions ndots:0 timeout:1\n",
+    );
+  });
+});
