@@ -10,6 +10,7 @@ import { Forwarder } from "#net/dns/forwarder.ts";
 import { parseResolvConf } from "#net/dns/resolv-conf.ts";
 import { type ApplyReport, HostNetworking } from "#net/exec/host-networking.ts";
 import { probeCapabilities } from "#net/kernel/capabilities.ts";
+import type { HostNetworks } from "#net/model/host-networks.ts";
 import { containerNs, isOurHostName, overlayNs } from "#net/model/ifname.ts";
 import type { ContainerSpec } from "#node-agent/runtime/runtime.ts";
 import type { View } from "#node-agent/session/view.ts";
@@ -21,6 +22,8 @@ import { zonesOf } from "#node-agent/wiring/zones.ts";
 import type { Task } from "#proto/gen/types.ts";
 
 const UPSTREAM_TIMEOUT_MS = 2_000;
+/** A full pass over the kernel takes some 0.2 s of a worker for 100 containers. */
+const REPAIR_MS = 60_000;
 const DEFAULT_DATA_PATH_PORT = 4789;
 
 export type Wiring = {
@@ -76,6 +79,9 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
   /** Something that an update with an unchanged view would not bring again. */
   let stale = true;
 
+  const desired = (): HostNetworks =>
+    desiredNetworks({ ...view, services, tasks }, { vtep, dataPathPort }, new Set(tasks.keys()));
+
   /** Resolves when everything that is wanted now has been tried; new backends of services that have some may come later. */
   const apply = (): Promise<ApplyReport> => {
     if (vtep === "") return Promise.reject(new TswarmError("unavailable", "the node is not part of a cluster"));
@@ -87,9 +93,7 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
       const wanted = due ? view.services : withoutNewBackends(view.services, services);
       const gained = due && wanted !== services;
       services = wanted;
-      const report = await networking.apply(
-        desiredNetworks({ ...view, services, tasks }, { vtep, dataPathPort }, new Set(tasks.keys())),
-      );
+      const report = await networking.apply(desired());
       applied = true;
       stale ||= report.errors.length > 0;
       for (const error of report.errors) logger.error("not wired", { ...error });
@@ -100,6 +104,24 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
     });
     return gathered;
   };
+
+  /** A full pass: what others changed in the kernel is found and set right. */
+  const repair = async (): Promise<void> => {
+    if (vtep !== "" && tasks.size > 0) {
+      const { drift, errors } = await networking.repair(desired());
+      if (drift.length > 0) logger.warn("drift repaired", { drift });
+      for (const error of errors) logger.error("not repaired", { ...error });
+    }
+  };
+  let cancelRepair = (): void => {};
+  const repairLater = (): void => {
+    cancelRepair = realClock.after(REPAIR_MS, () =>
+      repair()
+        .catch((error) => logger.warn("repair failed", { error }))
+        .finally(repairLater),
+    );
+  };
+  repairLater();
 
   const later = (): void => {
     cancelBackends = undefined;
@@ -182,6 +204,7 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
       await networking.teardown();
     },
     async stop() {
+      cancelRepair();
       cancelBackends?.();
       await names.stopAll();
       await networking.stop();
