@@ -108,17 +108,17 @@ const parseRequest = (csrPem: string): x509.Pkcs10CertificateRequest => {
 export const certificateDigest = (certificatePem: string): string =>
   createHash("sha256").update(new X509Certificate(certificatePem).raw).digest("hex");
 
-/** Who the certificate says it is, and until when (ms). */
+/** Who the certificate says it is, when it was issued and until when it is valid (ms). */
 export const readCertificate = (
   certificatePem: string,
-): Subject & { readonly notBefore: number; readonly notAfter: number } => {
+): Subject & { readonly issuedAt: number; readonly notAfter: number } => {
   const certificate = new X509Certificate(certificatePem);
   const fields = new Map(certificate.subject.split("\n").map((line) => line.split("=", 2) as [string, string]));
   return {
     nodeId: fields.get("CN") ?? "",
     clusterId: fields.get("O") ?? "",
     role: fields.get("OU") === serverName("manager") ? "manager" : "worker",
-    notBefore: Date.parse(certificate.validFrom),
+    issuedAt: Date.parse(certificate.validFrom) + BACKDATE_MS,
     notAfter: Date.parse(certificate.validTo),
   };
 };

@@ -40,7 +40,7 @@ describe("certificate renewal", () => {
     const { clock, until, pending } = createClock();
     const at: number[] = [];
     const stop = keepRenewed(
-      { notBefore: 0, notAfter: 90 * DAY },
+      { issuedAt: 0, notAfter: 90 * DAY },
       {
         clock,
         logger: silentLogger,
@@ -53,7 +53,7 @@ describe("certificate renewal", () => {
     );
     return { at, until, pending, stop };
   };
-  const ninetyDays = (now: number): Validity => ({ notBefore: now, notAfter: now + 90 * DAY });
+  const ninetyDays = (now: number): Validity => ({ issuedAt: now, notAfter: now + 90 * DAY });
 
   for (const [float, days] of [
     [0, 45],
@@ -78,6 +78,12 @@ describe("certificate renewal", () => {
     expect(Math.max(...gaps)).to.be.at.most(DAY);
     expect(gaps.at(-1)!).to.be.below(gaps[0]!);
     expect(at.at(-1)!).to.be.within(89.9 * DAY, 90 * DAY);
+  });
+
+  it("does not hurry when it gets certificates that are already old", async () => {
+    const { at, until } = run(0, (now) => ({ issuedAt: now - 10 * DAY, notAfter: now + DAY }));
+    await until(45 * DAY + 10_000);
+    expect(at.length).to.be.within(2, 11);
   });
 
   it("does nothing once it is stopped", async () => {

@@ -10,7 +10,7 @@ const LONGEST_WAIT_MS = 24 * 3_600_000;
 const RETRY_MIN_MS = 1_000;
 const RETRY_MAX_MS = 3_600_000;
 
-export type Validity = { readonly notBefore: number; readonly notAfter: number };
+export type Validity = { readonly issuedAt: number; readonly notAfter: number };
 
 export type RenewalOptions = {
   readonly clock: Clock;
@@ -34,8 +34,9 @@ export const keepRenewed = (first: Validity, { clock, random, logger, renew }: R
   };
 
   const schedule = (validity: Validity): void => {
-    const life = validity.notAfter - validity.notBefore;
-    waitUntil(validity.notBefore + life * (0.5 + 0.3 * random.float()), validity);
+    const life = validity.notAfter - validity.issuedAt;
+    const at = validity.issuedAt + life * (0.5 + 0.3 * random.float());
+    waitUntil(Math.max(at, clock.now() + RETRY_MIN_MS), validity);
   };
 
   const once = async (validity: Validity): Promise<void> => {

@@ -66,6 +66,8 @@ export type ClusterNode = {
 const READY_TIMEOUT_MS = 30_000;
 /** What goes on by itself (a manager's start, a change of role) and failed is tried again after this time. */
 const RETRY_MS = 5_000;
+/** The control plane's default for the others' certificates. */
+const DEFAULT_VALIDITY_MS = 90 * 24 * 3_600_000;
 const CONTROL_WAIT_MS = 5_000;
 
 export const createClusterNode = (options: NodeOptions): ClusterNode => {
@@ -320,7 +322,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
           csrPem,
           { nodeId, clusterId, role: "manager" },
           now,
-          90 * 24 * 3600_000,
+          request.spec?.certValidityMs || DEFAULT_VALIDITY_MS,
         );
         const digest = certificateDigest(ca.certificatePem);
         const tokens = { worker: newJoinToken(digest, random), manager: newJoinToken(digest, random) };

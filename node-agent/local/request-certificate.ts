@@ -9,7 +9,7 @@ import { clientCredentials } from "#proto/rpc/security.ts";
 
 const DEADLINE_MS = 10_000;
 
-export type Renewed = Membership & { readonly notBefore: number; readonly notAfter: number };
+export type Renewed = Membership & { readonly issuedAt: number; readonly notAfter: number };
 
 /** Asks one manager after the other; rejects with the last one's error. */
 export const requestCertificate = async (

@@ -196,6 +196,10 @@ describe("logs and exec from client to container", () => {
       for await (const _ of exec(inputs, controller.signal));
     })().catch(() => {});
     await started;
+    // Also one that has nothing more to say.
+    inputs.end();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(killed).to.equal(0);
     controller.abort();
     await reading;
     await until("killed", () => killed > 0);
