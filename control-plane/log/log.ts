@@ -1,4 +1,4 @@
-// The replicated log as everything above it sees it. Engines: raft (control-plane/raft-host), later NATS JetStream.
+// The replicated log as everything above it sees it. Engines: raft (control-plane/raft-host), and memory-log.ts for tests.
 // State, API and controllers know only this file.
 
 /** What the log delivers, in order, exactly once for each process life. */

@@ -32,7 +32,7 @@ export const initCluster = (tx: Tx, ctx: WriteContext, input: InitCluster): Clus
       "conflict",
       "cluster",
       "it is initialised already",
-      "Leave the cluster first (tsctl swarm leave --force)",
+      "Leave the cluster first (tsctl cluster leave --force)",
     );
   const { spec } = input;
   const cluster = Cluster.fromPartial({
@@ -68,7 +68,7 @@ export const rotateTokens = (
 ): Cluster => {
   const cluster = tx.cluster();
   if (cluster === undefined)
-    throw refuse("not_found", "cluster", "there is no cluster yet", "Make one with `tsctl swarm init`");
+    throw refuse("not_found", "cluster", "there is no cluster yet", "Make one with `tsctl cluster init`");
   const next = {
     ...cluster,
     joinTokenWorker: tokens.worker ?? cluster.joinTokenWorker,

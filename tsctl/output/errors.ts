@@ -18,7 +18,7 @@ export const unreachable = (host: string, reason: string, code: string): string 
       : code === "ECONNREFUSED"
         ? "nobody listens there"
         : code === "EACCES"
-          ? "this user may not open it (root and the group tswarm may)"
+          ? "this user may not open it (root may)"
           : code;
   const remedy = socket
     ? "Is the agent running on this machine? Start a cluster here with `make up`; on a real host start the agent, then `tsctl cluster init`. Another host: tsctl --host or tsctl context."
