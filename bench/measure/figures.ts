@@ -6,7 +6,9 @@ export type Spread = { readonly min: number; readonly median: number; readonly m
 export const spread = (values: readonly number[]): Spread => {
   const sorted = [...values].sort((a, b) => a - b);
   if (sorted.length === 0) throw new RangeError("a bench without a single run");
-  return { min: sorted[0]!, median: sorted[sorted.length >> 1]!, max: sorted.at(-1)! };
+  const middle = (sorted.length - 1) / 2;
+  const median = (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2;
+  return { min: sorted[0]!, median, max: sorted.at(-1)! };
 };
 
 /** One line: `values` as min / median / max in `unit`, and how many times better the median is than the peer's figure. */
