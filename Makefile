@@ -6,7 +6,7 @@ NODE := node_modules/node/bin/node
 PACKAGES := crun conmon nftables libnftables1 iproute2 iputils-ping tcpdump dnsutils curl iperf3 busybox-static jq protobuf-compiler procps util-linux tini
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help install build up down test check bench clean root
+.PHONY: help install build up down test check bench sim clean root
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -46,6 +46,9 @@ test: root check ## everything that can be tested on one machine
 
 bench: root build ## measures, each as min, median, max
 	@for b in bench/*.ts; do echo "== $$b"; $(NODE) $$b || exit 1; done
+
+sim: install ## simulates SEEDS (500) raft clusters for SECONDS (30) each
+	@$(NODE) test-cluster/sim/main.ts --seeds $(or $(SEEDS),500) --seconds $(or $(SECONDS),30)
 
 clean: down
 	rm -rf dist build node_modules

@@ -99,7 +99,7 @@ export const openManagerLog = async (options: OpenLog): Promise<ReplicatedLog> =
     return open(raftId, beginning);
   };
   const log = member
-    ? await open(member.raftId, null).catch((error) => {
+    ? await open(member.raftId, hasBootstrap(config.dataDir) ? newCluster(options).beginning : null).catch((error) => {
         // Cut off between making the folder and writing the first members to it.
         if (TswarmError.from(error).code === "not_found") return openNew();
         throw error;

@@ -54,13 +54,26 @@ export const openMemberFiles = async (options: OpenMember): Promise<MemberFiles>
         const found = `${header.raftId} of cluster ${header.clusterId}`;
         throw new TswarmError("conflict", `${dir} belongs to member ${found}, not ${raftId} of ${clusterId}`);
       }
-      // Also when an earlier start was interrupted right after making the folder.
-      if (contents.peers === null) {
+      // Also when an earlier start was interrupted while it wrote the first records.
+      if (contents.peers === null || (beginning?.kind === "bootstrap" && isBare(contents))) {
         if (beginning === null) throw new TswarmError("not_found", `${dir} was never completely set up`);
         return { ...(await begin(wal, options)), raftId, clusterId, wal, snapDir, unlock };
       }
       const snapshot = await newestSnapshot(disk, snapDir, logger);
       const restart = combine(dir, contents, snapshot?.header ?? null);
+      if (snapshot !== null && !leadsTo(contents, snapshot.header)) {
+        await replaceLog(wal, snapshot.header, restart);
+        return {
+          raftId,
+          clusterId,
+          peers: decodePeers(snapshot.header.peers),
+          restart,
+          snapshot,
+          wal,
+          snapDir,
+          unlock,
+        };
+      }
       return { raftId, clusterId, peers: decodePeers(contents.peers), restart, snapshot, wal, snapDir, unlock };
     } catch (error) {
       wal.abandon();
@@ -138,6 +151,30 @@ const combine = (dir: string, contents: WalContents, header: SnapshotHeader | nu
     snapshot: header?.meta ?? null,
     entries: follows ? entries.slice(base + 1 - first) : [],
   };
+};
+
+/** The peers of the first batch are there, the entries and hard state that were written with them are not. */
+const isBare = ({ entries, snapshot, hardState }: WalContents): boolean =>
+  entries.length === 0 && snapshot === null && hardState === null;
+
+/** Not by the log's own record of the snapshot: a new segment repeats it before the entries behind it are forgotten. */
+const leadsTo = ({ entries, snapshot }: WalContents, { meta }: SnapshotHeader): boolean => {
+  const first = entries[0]?.index;
+  if (first === undefined) return snapshot !== null && snapshot.index >= meta.index;
+  return first === meta.index + 1 || entries[meta.index - first]?.term === meta.term;
+};
+
+/**
+ * What a crash prevented: a received snapshot has its name, but the log does not say yet that it starts anew after it. Without
+ * that, the next entries would follow a gap, or entries that another leader has replaced.
+ */
+const replaceLog = async (wal: Wal, { meta, peers }: SnapshotHeader, { hardState }: Restart): Promise<void> => {
+  wal.append([
+    { kind: "snapshot", index: meta.index, term: meta.term, reset: true },
+    { kind: "peers", data: peers },
+    ...(hardState === null ? [] : [{ kind: "hard-state", hardState } as const]),
+  ]);
+  await wal.sync();
 };
 
 /** A crash between the arrival of a snapshot and the next write may leave a term older than the snapshot's. */
