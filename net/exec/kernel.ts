@@ -67,7 +67,9 @@ export class Kernel {
     let names: string[];
     try {
       names = readdirSync(dir);
-    } catch {
+    } catch (error) {
+      // No namespace was made yet. Any other failure must not pass for "there are none".
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
       return [];
     }
     return names.filter((name) => (isContainerNs(name) || isOverlayNs(name)) && netnsExists(join(dir, name)));

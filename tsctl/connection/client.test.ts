@@ -1,9 +1,12 @@
 import { mkdtempSync, rmSync } from "node:fs";
+import { createSecureServer } from "node:http2";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { refuse, TswarmError } from "#base/errors.ts";
+import { createCa, createKeyAndRequest, issueCertificate } from "#base/node/pki.ts";
 import {
   ControlDefinition,
   type ExecInput,
@@ -124,6 +127,24 @@ describe("gRPC over node:http2", () => {
     const error = await failure(connect({ host: `unix:${folder}/nobody` }));
     expect((error as unknown as NodeJS.ErrnoException).code).to.equal("ENOENT");
   });
+
+  for (const role of ["manager", "worker"] as const)
+    it(`over TCP ${role === "manager" ? "talks to a manager" : "does not take a worker for a manager"}`, async () => {
+      const now = Date.now();
+      const ca = await createCa(now);
+      const { keyPem, csrPem } = await createKeyAndRequest();
+      const cert = await issueCertificate(ca, csrPem, { nodeId: "n1", clusterId: "c1", role }, now, 60_000);
+      const tls = createSecureServer({ key: keyPem, cert });
+      await new Promise<void>((resolve) => tls.listen(0, "127.0.0.1", resolve));
+      try {
+        const { port } = tls.address() as AddressInfo;
+        const attempt = connect({ host: `127.0.0.1:${port}`, ca: ca.certificatePem });
+        if (role === "manager") (await attempt).close();
+        else expect((await failure(attempt)).message).to.contain("not a manager's");
+      } finally {
+        tls.close();
+      }
+    });
 
   it("wants certificates for TCP", async () => {
     expect((await failure(connect({ host: "127.0.0.1:1" }))).message).to.contain("needs certificates");

@@ -44,8 +44,9 @@ const openSocket = (endpoint: Endpoint): Socket => {
     ...(endpoint.cert === undefined ? {} : { cert: endpoint.cert }),
     ...(endpoint.key === undefined ? {} : { key: endpoint.key }),
     ALPNProtocols: ["h2"],
-    // Node certificates carry ids, not host names: the cluster's own CA is what is trusted.
-    checkServerIdentity: () => undefined,
+    // Certificates carry ids, not host names: what counts is that it is a manager's of this CA. A worker must not pose as one.
+    checkServerIdentity: (_host, { subject }) =>
+      subject.OU === "tswarm-manager" ? undefined : new Error("the certificate at the other end is not a manager's"),
   });
 };
 
