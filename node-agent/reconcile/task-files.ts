@@ -1,8 +1,8 @@
-// What a task has on disk: <dir>/<task id>/task.bin (the task with its last status), its root filesystem, its files and
+// What a task has on disk: <dir>/<task id>/task.bin (the task with each of its statuses), its root filesystem, its files and
 // log. The record is written before the state is reported, so that a restarted agent never takes a state back.
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { readReplacedFile, replaceFile } from "#base/node/replaced-file.ts";
+import { appendRecord, readLastRecord } from "#base/node/last-record.ts";
 import { Task } from "#proto/gen/types.ts";
 
 export type TaskPaths = {
@@ -29,7 +29,7 @@ export const taskPaths = (tasksDir: string, id: string): TaskPaths => {
 export const saveTask = (tasksDir: string, task: Task): void => {
   const { dir } = taskPaths(tasksDir, task.id);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  replaceFile(join(dir, "task.bin"), Task.encode(task).finish());
+  appendRecord(join(dir, "task.bin"), Task.encode(task).finish());
 };
 
 /**
@@ -50,12 +50,12 @@ export const loadTasks = (tasksDir: string): { readonly tasks: Task[]; readonly 
 
 const readTask = (path: string): Task | undefined => {
   try {
-    const bytes = readReplacedFile(path);
+    const bytes = readLastRecord(path);
     return bytes && Task.decode(bytes);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     // No errno: the bytes are no task.
-    if (code === undefined || code === "ENOTDIR") return undefined;
+    if (code === undefined || code === "ENOENT" || code === "ENOTDIR") return undefined;
     throw error;
   }
 };
