@@ -55,7 +55,8 @@ export const createWithConmon = async (options: ConmonOptions): Promise<{ pid: n
   const answer = readLine(readEnd);
   try {
     const env = [...PROGRAM_ENV, `_OCI_SYNCPIPE=${SYNC_FD}`];
-    conmon = spawn(conmonArgs(options), ["null", "null", "null", writeEnd], env);
+    // In the bundle, because it leaves a file "oom" in its working directory.
+    conmon = spawn(conmonArgs(options), ["null", "null", "null", writeEnd], env, options.bundle);
   } finally {
     closeFd(writeEnd);
   }

@@ -13,6 +13,7 @@ const actionsInit = libc.func("int posix_spawn_file_actions_init(void *actions)"
 const actionsDestroy = libc.func("int posix_spawn_file_actions_destroy(void *actions)");
 const addDup2 = libc.func("int posix_spawn_file_actions_adddup2(void *actions, int fd, int target)");
 const addOpen = libc.func("int posix_spawn_file_actions_addopen(void *actions, int fd, str path, int flags, int mode)");
+const addChangeDirectory = libc.func("int posix_spawn_file_actions_addchdir_np(void *actions, str path)");
 const addCloseFrom = libc.func("int posix_spawn_file_actions_addclosefrom_np(void *actions, int from)");
 const attributesInit = libc.func("int posix_spawnattr_init(void *attributes)");
 const setFlags = libc.func("int posix_spawnattr_setflags(void *attributes, short flags)");
@@ -36,7 +37,12 @@ export type Child = {
  * @param fds file descriptor of the child = position; "null" is /dev/null. They stay open here.
  * @throws SyscallError ENOENT when the program does not exist
  */
-export const spawn = (argv: readonly string[], fds: readonly (number | "null")[], env: readonly string[]): Child => {
+export const spawn = (
+  argv: readonly string[],
+  fds: readonly (number | "null")[],
+  env: readonly string[],
+  cwd = "/",
+): Child => {
   const file = argv[0]!;
   if (fds.some((fd) => fd !== "null" && fd < fds.length))
     throw new RangeError("a file descriptor would be overwritten");
@@ -51,6 +57,7 @@ export const spawn = (argv: readonly string[], fds: readonly (number | "null")[]
       if (fd === "null") addOpen(actions, target, "/dev/null", O_RDWR, 0);
       else addDup2(actions, fd, target);
     addCloseFrom(actions, fds.length);
+    addChangeDirectory(actions, cwd);
     sigfillset(signals);
     setSigDefault(attributes, signals);
     setFlags(attributes, SETSIGDEF | SETSIGMASK | SETSID);
