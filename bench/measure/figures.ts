@@ -11,10 +11,10 @@ export const spread = (values: readonly number[]): Spread => {
   return { min: sorted[0]!, median, max: sorted.at(-1)! };
 };
 
-/** One line: `values` as min / median / max in `unit`, and how many times better the median is than the peer's figure. */
+/** One line: `values` as min / median / max in `unit`, and the peer's figure as a multiple of the median. */
 export const tell = (what: string, values: readonly number[], unit: string, digits = 2, peer?: number): void => {
   const { min, median, max } = spread(values);
   const figures = [min, median, max].map((v) => v.toFixed(digits)).join(" / ");
-  const beside = peer === undefined ? "" : `   Swarm ${peer} ${unit}: ${(peer / median).toFixed(1)} times as much`;
+  const beside = peer === undefined ? "" : `   Swarm ${peer} ${unit} = ${(peer / median).toFixed(1)} × ours`;
   console.log(`${what.padEnd(44)} ${figures.padStart(24)} ${unit}${beside}`);
 };
