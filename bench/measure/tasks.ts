@@ -23,7 +23,7 @@ export const watchTasks = async (control: Control): Promise<TaskWatch> => {
   let check = (): void => {};
   let fail = (_: unknown): void => {};
   const stream = control.watch(
-    { selectors: [{ table: "task", id: "", serviceId: "", nodeId: "" }], fromVersion: 0 },
+    { selectors: [{ table: "task", id: "", serviceId: "", nodeId: "" }] },
     { signal: abort.signal },
   );
   const iterator = stream[Symbol.asyncIterator]();

@@ -5,13 +5,14 @@ import { certificateDigest } from "#base/node/pki.ts";
 import type { Random } from "#base/random.ts";
 import { streamExec, streamLogs } from "#control-plane/api/streams.ts";
 import { watchState } from "#control-plane/api/watch.ts";
+import { withoutSecrets } from "#control-plane/api/without-secrets.ts";
 import type { Broker } from "#control-plane/dispatcher/broker.ts";
 import type { ReplicatedLog } from "#control-plane/log/log.ts";
 import type { ReplicatedState } from "#control-plane/manager/replicated-state.ts";
 import * as ops from "#control-plane/operations/index.ts";
 import type { ReadTx, TableName, Tables } from "#control-plane/state/types.ts";
 import type { ClusterView, ControlDefinition, NodeView } from "#proto/gen/control.ts";
-import { type Cluster, type Node, type Service, type Task, TaskState } from "#proto/gen/types.ts";
+import { type Node, type Service, type Task, TaskState } from "#proto/gen/types.ts";
 import type { Handlers } from "#proto/rpc/server.ts";
 
 export type ControlOptions = {
@@ -52,13 +53,6 @@ export const createControlService = ({
     service,
     running: tx.tasksOfService(service.id).filter(isRunning).length,
     desired: service.pendingDelete ? 0 : (service.spec?.replicas ?? 0),
-  });
-
-  const withoutKeys = (cluster: Cluster): Cluster => ({
-    ...cluster,
-    caKeyPem: Buffer.alloc(0),
-    joinTokenManager: "",
-    joinTokenWorker: "",
   });
 
   return {
@@ -117,7 +111,7 @@ export const createControlService = ({
         const { term, commit, applied, members } = log.status();
         const cluster = tx.cluster();
         const view: ClusterView = {
-          cluster: cluster && withoutKeys(cluster),
+          cluster: cluster && withoutSecrets(cluster),
           members: [...members],
           term,
           commit,

@@ -182,9 +182,7 @@ describe("what the API refuses, with field, reason and remedy", () => {
     expect(view!.cluster!.caKeyPem).to.have.length(0);
     expect(view!.cluster!.joinTokenManager + view!.cluster!.joinTokenWorker).to.equal("");
     const controller = new AbortController();
-    const events = control
-      .watch({ selectors: [], fromVersion: 0 }, { signal: controller.signal })
-      [Symbol.asyncIterator]();
+    const events = control.watch({ selectors: [] }, { signal: controller.signal })[Symbol.asyncIterator]();
     await events.next();
     await control.getJoinTokens({ rotateWorker: true, rotateManager: false });
     const text = JSON.stringify((await events.next()).value);

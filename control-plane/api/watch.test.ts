@@ -25,7 +25,7 @@ describe("watch", () => {
     };
     const controller = new AbortController();
     const context: RpcContext = { peer: undefined, address: "", signal: controller.signal };
-    const events = watchState(watched, { selectors, fromVersion: 0 }, context);
+    const events = watchState(watched, { selectors }, context);
     let commands = 0;
     const put = (id: string, serviceId = "s"): void => {
       const tx = state.begin();

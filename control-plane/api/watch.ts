@@ -1,18 +1,11 @@
 // Events of the state for clients that wait: nothing in tsctl polls.
 import { TswarmError } from "#base/errors.ts";
 import { createQueue } from "#base/queue.ts";
+import { withoutSecrets } from "#control-plane/api/without-secrets.ts";
 import type { State, StateBatch, StateEvent } from "#control-plane/state/types.ts";
 import type { WatchRequest, WatchResponse, WatchSelector } from "#proto/gen/control.ts";
 import type { Cluster, StoreObject } from "#proto/gen/types.ts";
 import type { RpcContext } from "#proto/rpc/server.ts";
-
-/** Keys and tokens never leave the managers by this way. */
-const withoutSecrets = (cluster: Cluster): Cluster => ({
-  ...cluster,
-  caKeyPem: Buffer.alloc(0),
-  joinTokenManager: "",
-  joinTokenWorker: "",
-});
 
 const toObject = (event: StateEvent, value: StateEvent["object"] | undefined): StoreObject | undefined =>
   value === undefined

@@ -7,6 +7,7 @@ import { refuse, TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { Membership } from "#base/node/identity-files.ts";
 import type { Random } from "#base/random.ts";
+import { managersOnly } from "#control-plane/api/require-manager.ts";
 import type { ReplicatedLog } from "#control-plane/log/log.ts";
 import { hasBootstrap } from "#control-plane/manager/bootstrap.ts";
 import type { ManagerConfig } from "#control-plane/manager/config.ts";
@@ -107,10 +108,20 @@ export const openManagerLog = async (options: OpenLog): Promise<ReplicatedLog> =
     : await openNew();
   server.addService(
     raftServiceDefinition,
-    raftServiceHandlers(log.host, (call) => {
+    raftServiceHandlers(log.host, (call, method, joining) => {
       const peer = peerOf(call as unknown as Parameters<typeof peerOf>[0]);
-      if (peer?.role === "manager" && peer.clusterId === identity.clusterId) return;
-      throw refuse("forbidden", "certificate", "raft is for managers of this cluster", "Join with a manager token");
+      if (peer?.role !== "manager" || peer.clusterId !== identity.clusterId)
+        throw refuse("forbidden", "certificate", "raft is for managers of this cluster", "Join with a manager token");
+      if (method !== "join") return;
+      if (joining !== peer.nodeId)
+        throw refuse(
+          "forbidden",
+          "node",
+          `${peer.nodeId} may not join as ${joining}`,
+          "A node joins with its own certificate",
+        );
+      // Only the leader takes members in, and only its state is sure to have the node already.
+      if (log.status().isLeader) managersOnly(replicated.state, identity.clusterId)("joining the quorum", { peer });
     }),
   );
   return log;

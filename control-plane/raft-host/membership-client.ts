@@ -2,7 +2,7 @@
 import * as grpc from "@grpc/grpc-js";
 import { TswarmError } from "#base/errors.ts";
 import { raftServiceDefinition } from "#control-plane/raft-host/raft-service.ts";
-import type { JoinRaftResponse, LeaveRaftResponse } from "#proto/gen/raft.ts";
+import type { JoinRaftResponse } from "#proto/gen/raft.ts";
 import { fromServiceError } from "#proto/rpc/status.ts";
 
 const MAX_HOPS = 5;
@@ -52,9 +52,3 @@ export const requestJoin = (
   credentials: grpc.ChannelCredentials,
   self: { readonly nodeId: string; readonly addr: string },
 ): Promise<JoinRaftResponse> => callLeader(addr, credentials, raftServiceDefinition.join, self);
-
-export const requestLeave = (
-  addr: string,
-  credentials: grpc.ChannelCredentials,
-  raftId: number,
-): Promise<LeaveRaftResponse> => callLeader(addr, credentials, raftServiceDefinition.leave, { raftId });

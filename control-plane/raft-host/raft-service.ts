@@ -5,14 +5,7 @@ import { TswarmError } from "#base/errors.ts";
 import { decodeFrame, encodeFrame, type Frame } from "#control-plane/raft-host/frame-codec.ts";
 import { decodeMessage } from "#control-plane/raft-host/message-codec.ts";
 import type { TransportHost } from "#control-plane/raft-host/transport.ts";
-import {
-  JoinRaftRequest,
-  JoinRaftResponse,
-  LeaveRaftRequest,
-  LeaveRaftResponse,
-  SnapshotPart,
-  SnapshotReceived,
-} from "#proto/gen/raft.ts";
+import { JoinRaftRequest, JoinRaftResponse, SnapshotPart, SnapshotReceived } from "#proto/gen/raft.ts";
 import { toServiceError } from "#proto/rpc/status.ts";
 
 type Wire<T> = { encode(m: T): { finish(): Uint8Array }; decode(bytes: Uint8Array): T };
@@ -42,7 +35,6 @@ export const raftServiceDefinition = {
   },
   snapshot: method("Snapshot", SnapshotPart, SnapshotReceived, [true, false]),
   join: method("Join", JoinRaftRequest, JoinRaftResponse, [false, false]),
-  leave: method("Leave", LeaveRaftRequest, LeaveRaftResponse, [false, false]),
 } as const;
 
 /** Metadata key beside PERMISSION_DENIED: the caller was removed from the cluster. */
@@ -52,11 +44,11 @@ export type AnyCall = { getPeer(): string; metadata: grpc.Metadata };
 
 /**
  * Handlers for `server.addService(raftServiceDefinition, …)`. `authorize` throws TswarmError for a caller that is no
- * manager (Messages, Snapshot, Leave) or may not become one (Join).
+ * manager (Messages, Snapshot) or may not become the member `joining` (Join).
  */
 export const raftServiceHandlers = (
   host: TransportHost,
-  authorize: (call: AnyCall, method: "messages" | "snapshot" | "join" | "leave") => void,
+  authorize: (call: AnyCall, method: "messages" | "snapshot" | "join", joining?: string) => void,
 ): grpc.UntypedServiceImplementation => {
   const checkAddressed = (clusterId: string, to: number): void => {
     if (clusterId !== host.clusterId) throw new TswarmError("forbidden", "the sender belongs to another cluster");
@@ -111,30 +103,23 @@ export const raftServiceHandlers = (
     );
   };
 
-  const unary =
-    <Q, S>(name: "join" | "leave", handle: (request: Q) => Promise<S>): grpc.handleUnaryCall<Q, S> =>
-    (call, answer) => {
-      const run = async () => {
-        authorize(call, name);
-        return handle(call.request);
-      };
-      run().then(
-        (response) => answer(null, response),
-        (error) => answer(toServiceError(error)),
-      );
+  const join: grpc.handleUnaryCall<JoinRaftRequest, JoinRaftResponse> = (call, answer) => {
+    const run = async () => {
+      const { nodeId, addr } = call.request;
+      authorize(call, "join", nodeId);
+      const raftId = await host.addMember(nodeId, addr);
+      return { raftId, clusterId: host.clusterId, peers: host.peers().map((p) => ({ ...p })) };
     };
+    run().then(
+      (response) => answer(null, response),
+      (error) => answer(toServiceError(error)),
+    );
+  };
 
   return {
     messages,
     snapshot,
-    join: unary("join", async ({ nodeId, addr }: JoinRaftRequest): Promise<JoinRaftResponse> => {
-      const raftId = await host.addMember(nodeId, addr);
-      return { raftId, clusterId: host.clusterId, peers: host.peers().map((p) => ({ ...p })) };
-    }),
-    leave: unary("leave", async ({ raftId }: LeaveRaftRequest): Promise<LeaveRaftResponse> => {
-      await host.removeMember(raftId);
-      return {};
-    }),
+    join,
   } as unknown as grpc.UntypedServiceImplementation;
 };
 

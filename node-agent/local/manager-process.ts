@@ -1,13 +1,14 @@
 // The manager as a child of the agent. It ends when the agent does: its standard input is a pipe from here, and it leaves
 // in good order when that closes, also after a kill -9 of the agent. A manager that dies is started again.
 import { type ChildProcess, spawn } from "node:child_process";
-import { openSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "#base/clock.ts";
 import { TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 
 const ENTRY = join(import.meta.dirname, "../../control-plane/manager/main.ts");
+/** The agent's standard error: one log for a node, rotated by whoever keeps it. */
+const AGENT_LOG = 2;
 const RESTART_MIN_MS = 200;
 const RESTART_MAX_MS = 5_000;
 const STOP_TIMEOUT_MS = 10_000;
@@ -22,12 +23,7 @@ export type ManagerProcess = {
   stop(): Promise<void>;
 };
 
-export const startManagerProcess = (
-  args: readonly string[],
-  logPath: string,
-  clock: Clock,
-  logger: Logger,
-): ManagerProcess => {
+export const startManagerProcess = (args: readonly string[], clock: Clock, logger: Logger): ManagerProcess => {
   let child: ChildProcess | undefined;
   let stopping = false;
   let backoff = RESTART_MIN_MS;
@@ -36,9 +32,8 @@ export const startManagerProcess = (
   let isReady = false;
 
   const start = (): void => {
-    const log = openSync(logPath, "a");
     const began = clock.monotonic();
-    const started = spawn(process.execPath, [ENTRY, ...args], { stdio: ["pipe", log, log, "pipe"] });
+    const started = spawn(process.execPath, [ENTRY, ...args], { stdio: ["pipe", AGENT_LOG, AGENT_LOG, "pipe"] });
     child = started;
     // It writes one line to descriptor 3 when it serves, or why it can't.
     let said = "";
@@ -56,7 +51,7 @@ export const startManagerProcess = (
         reject(
           new TswarmError(
             "unavailable",
-            said.trim() || `the manager ended with ${signal ?? code} before it served: see ${logPath}`,
+            said.trim() || `the manager ended with ${signal ?? code} before it served: see the agent's log`,
           ),
         );
         return;

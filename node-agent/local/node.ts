@@ -76,7 +76,6 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   const identityDir = join(config.dataDir, "identity");
   const managerDir = join(config.dataDir, "manager");
   const savedPath = join(config.dataDir, "node.json");
-  const managerLog = join(config.dataDir, "manager.log");
   const managerSocket = join(config.runDir, "manager.sock");
 
   let membership: Membership | undefined;
@@ -110,7 +109,6 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
         `--join=${others.join(",")}`,
         `--log-level=${config.logLevel}`,
       ],
-      managerLog,
       clock,
       logger,
     );
@@ -427,7 +425,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
         throw new TswarmError(
           "unavailable",
           manager
-            ? `the manager of this node does not answer: see ${managerLog}`
+            ? `the manager of this node does not answer: see the agent's log`
             : `the manager ${saved.managers[0]} does not answer`,
         );
       return found;

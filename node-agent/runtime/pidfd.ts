@@ -15,7 +15,9 @@ export const watchProcess = (pid: number, ended: () => void): ProcessWatch => {
   let pidfd: number;
   try {
     pidfd = pidfdOpen(pid);
-  } catch {
+  } catch (error) {
+    // Anything else, such as too many open files, says nothing about the process.
+    if (!(error instanceof SyscallError && error.code === "ESRCH")) throw error;
     const soon = setImmediate(ended);
     return { close: () => clearImmediate(soon) };
   }

@@ -138,7 +138,7 @@ export const startSession = (options: SessionOptions): Session => {
               giveUp();
               return;
             }
-            queue.push({ message: { $case: "heartbeat", value: { appliedSequence: 0 } } });
+            queue.push({ message: { $case: "heartbeat", value: {} } });
             // Spread over time: all agents of a cluster start together after a fail-over.
             cancelBeat = clock.after(heartbeatMs * (0.9 + 0.2 * random.float()), beat);
           };

@@ -259,7 +259,6 @@ export interface GetJoinTokensResponse {
 /** Events from now on (after the state that the first message stands for). The first message has no events. */
 export interface WatchRequest {
   selectors: WatchSelector[];
-  fromVersion: number;
 }
 
 export interface WatchSelector {
@@ -3528,16 +3527,13 @@ export const GetJoinTokensResponse: MessageFns<GetJoinTokensResponse> = {
 };
 
 function createBaseWatchRequest(): WatchRequest {
-  return { selectors: [], fromVersion: 0 };
+  return { selectors: [] };
 }
 
 export const WatchRequest: MessageFns<WatchRequest> = {
   encode(message: WatchRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.selectors) {
       WatchSelector.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message.fromVersion !== 0) {
-      writer.uint32(16).uint64(message.fromVersion);
     }
     return writer;
   },
@@ -3563,14 +3559,6 @@ export const WatchRequest: MessageFns<WatchRequest> = {
             message.selectors.push(WatchSelector.decode(reader, reader.uint32()));
             continue;
           }
-          case 2: {
-            if (tag !== 16) {
-              break;
-            }
-
-            message.fromVersion = longToNumber(reader.uint64());
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3589,7 +3577,6 @@ export const WatchRequest: MessageFns<WatchRequest> = {
   fromPartial(object: DeepPartial<WatchRequest>): WatchRequest {
     const message = createBaseWatchRequest();
     message.selectors = object.selectors?.map((e) => WatchSelector.fromPartial(e)) || [];
-    message.fromVersion = object.fromVersion ?? 0;
     return message;
   },
 };

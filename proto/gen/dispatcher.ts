@@ -35,7 +35,6 @@ export interface SessionStart {
 }
 
 export interface Heartbeat {
-  appliedSequence: number;
 }
 
 export interface TaskStatusUpdate {
@@ -392,14 +391,11 @@ export const SessionStart: MessageFns<SessionStart> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { appliedSequence: 0 };
+  return {};
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
-  encode(message: Heartbeat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.appliedSequence !== 0) {
-      writer.uint32(8).uint64(message.appliedSequence);
-    }
+  encode(_: Heartbeat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -416,14 +412,6 @@ export const Heartbeat: MessageFns<Heartbeat> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.appliedSequence = longToNumber(reader.uint64());
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -439,9 +427,8 @@ export const Heartbeat: MessageFns<Heartbeat> = {
   create(base?: DeepPartial<Heartbeat>): Heartbeat {
     return Heartbeat.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<Heartbeat>): Heartbeat {
+  fromPartial(_: DeepPartial<Heartbeat>): Heartbeat {
     const message = createBaseHeartbeat();
-    message.appliedSequence = object.appliedSequence ?? 0;
     return message;
   },
 };

@@ -19,7 +19,6 @@ export interface InitRequest {
   listenAddr: string;
   name: string;
   spec: ClusterSpec | undefined;
-  forceNewCluster: boolean;
 }
 
 export interface InitResponse {
@@ -112,7 +111,7 @@ export interface TagImageResponse {
 }
 
 function createBaseInitRequest(): InitRequest {
-  return { advertiseAddr: "", listenAddr: "", name: "", spec: undefined, forceNewCluster: false };
+  return { advertiseAddr: "", listenAddr: "", name: "", spec: undefined };
 }
 
 export const InitRequest: MessageFns<InitRequest> = {
@@ -128,9 +127,6 @@ export const InitRequest: MessageFns<InitRequest> = {
     }
     if (message.spec !== undefined) {
       ClusterSpec.encode(message.spec, writer.uint32(34).fork()).join();
-    }
-    if (message.forceNewCluster !== false) {
-      writer.uint32(40).bool(message.forceNewCluster);
     }
     return writer;
   },
@@ -180,14 +176,6 @@ export const InitRequest: MessageFns<InitRequest> = {
             message.spec = ClusterSpec.decode(reader, reader.uint32());
             continue;
           }
-          case 5: {
-            if (tag !== 40) {
-              break;
-            }
-
-            message.forceNewCluster = reader.bool();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -211,7 +199,6 @@ export const InitRequest: MessageFns<InitRequest> = {
     message.spec = (object.spec !== undefined && object.spec !== null)
       ? ClusterSpec.fromPartial(object.spec)
       : undefined;
-    message.forceNewCluster = object.forceNewCluster ?? false;
     return message;
   },
 };

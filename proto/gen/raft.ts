@@ -115,13 +115,6 @@ export interface JoinRaftResponse {
   clusterId: string;
 }
 
-export interface LeaveRaftRequest {
-  raftId: number;
-}
-
-export interface LeaveRaftResponse {
-}
-
 function createBaseEntry(): Entry {
   return { term: 0, index: 0, type: 0, data: Buffer.alloc(0) };
 }
@@ -1093,104 +1086,6 @@ export const JoinRaftResponse: MessageFns<JoinRaftResponse> = {
   },
 };
 
-function createBaseLeaveRaftRequest(): LeaveRaftRequest {
-  return { raftId: 0 };
-}
-
-export const LeaveRaftRequest: MessageFns<LeaveRaftRequest> = {
-  encode(message: LeaveRaftRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.raftId !== 0) {
-      writer.uint32(8).uint64(message.raftId);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): LeaveRaftRequest {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseLeaveRaftRequest();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.raftId = longToNumber(reader.uint64());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<LeaveRaftRequest>): LeaveRaftRequest {
-    return LeaveRaftRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<LeaveRaftRequest>): LeaveRaftRequest {
-    const message = createBaseLeaveRaftRequest();
-    message.raftId = object.raftId ?? 0;
-    return message;
-  },
-};
-
-function createBaseLeaveRaftResponse(): LeaveRaftResponse {
-  return {};
-}
-
-export const LeaveRaftResponse: MessageFns<LeaveRaftResponse> = {
-  encode(_: LeaveRaftResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): LeaveRaftResponse {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseLeaveRaftResponse();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<LeaveRaftResponse>): LeaveRaftResponse {
-    return LeaveRaftResponse.fromPartial(base ?? {});
-  },
-  fromPartial(_: DeepPartial<LeaveRaftResponse>): LeaveRaftResponse {
-    const message = createBaseLeaveRaftResponse();
-    return message;
-  },
-};
-
 export type RaftDefinition = typeof RaftDefinition;
 export const RaftDefinition = {
   name: "Raft",
@@ -1219,14 +1114,6 @@ export const RaftDefinition = {
       requestType: JoinRaftRequest as typeof JoinRaftRequest,
       requestStream: false,
       responseType: JoinRaftResponse as typeof JoinRaftResponse,
-      responseStream: false,
-      options: {},
-    },
-    leave: {
-      name: "Leave",
-      requestType: LeaveRaftRequest as typeof LeaveRaftRequest,
-      requestStream: false,
-      responseType: LeaveRaftResponse as typeof LeaveRaftResponse,
       responseStream: false,
       options: {},
     },

@@ -254,7 +254,6 @@ export interface Node {
     | undefined;
   /** set while the node is a raft member */
   manager: ManagerStatus | undefined;
-  certificateFingerprint: string;
 }
 
 export interface IpamConfig {
@@ -537,7 +536,6 @@ export interface Cluster {
   caKeyPem: Buffer;
   joinTokenWorker: string;
   joinTokenManager: string;
-  removedRaftIds: number[];
 }
 
 export interface StoreObject {
@@ -1515,15 +1513,7 @@ export const ManagerStatus: MessageFns<ManagerStatus> = {
 };
 
 function createBaseNode(): Node {
-  return {
-    id: "",
-    meta: undefined,
-    spec: undefined,
-    description: undefined,
-    status: undefined,
-    manager: undefined,
-    certificateFingerprint: "",
-  };
+  return { id: "", meta: undefined, spec: undefined, description: undefined, status: undefined, manager: undefined };
 }
 
 export const Node: MessageFns<Node> = {
@@ -1545,9 +1535,6 @@ export const Node: MessageFns<Node> = {
     }
     if (message.manager !== undefined) {
       ManagerStatus.encode(message.manager, writer.uint32(50).fork()).join();
-    }
-    if (message.certificateFingerprint !== "") {
-      writer.uint32(58).string(message.certificateFingerprint);
     }
     return writer;
   },
@@ -1613,14 +1600,6 @@ export const Node: MessageFns<Node> = {
             message.manager = ManagerStatus.decode(reader, reader.uint32());
             continue;
           }
-          case 7: {
-            if (tag !== 58) {
-              break;
-            }
-
-            message.certificateFingerprint = reader.string();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1650,7 +1629,6 @@ export const Node: MessageFns<Node> = {
     message.manager = (object.manager !== undefined && object.manager !== null)
       ? ManagerStatus.fromPartial(object.manager)
       : undefined;
-    message.certificateFingerprint = object.certificateFingerprint ?? "";
     return message;
   },
 };
@@ -4582,7 +4560,6 @@ function createBaseCluster(): Cluster {
     caKeyPem: Buffer.alloc(0),
     joinTokenWorker: "",
     joinTokenManager: "",
-    removedRaftIds: [],
   };
 }
 
@@ -4608,13 +4585,6 @@ export const Cluster: MessageFns<Cluster> = {
     }
     if (message.joinTokenManager !== "") {
       writer.uint32(58).string(message.joinTokenManager);
-    }
-    if (message.removedRaftIds.length !== 0) {
-      writer.uint32(66).fork();
-      for (const v of message.removedRaftIds) {
-        writer.uint64(v);
-      }
-      writer.join();
     }
     return writer;
   },
@@ -4688,24 +4658,6 @@ export const Cluster: MessageFns<Cluster> = {
             message.joinTokenManager = reader.string();
             continue;
           }
-          case 8: {
-            if (tag === 64) {
-              message.removedRaftIds.push(longToNumber(reader.uint64()));
-
-              continue;
-            }
-
-            if (tag === 66) {
-              const end2 = reader.uint32() + reader.pos;
-              while (reader.pos < end2) {
-                message.removedRaftIds.push(longToNumber(reader.uint64()));
-              }
-
-              continue;
-            }
-
-            break;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4732,7 +4684,6 @@ export const Cluster: MessageFns<Cluster> = {
     message.caKeyPem = object.caKeyPem ?? Buffer.alloc(0);
     message.joinTokenWorker = object.joinTokenWorker ?? "";
     message.joinTokenManager = object.joinTokenManager ?? "";
-    message.removedRaftIds = object.removedRaftIds?.map((e) => e) || [];
     return message;
   },
 };

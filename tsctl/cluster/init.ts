@@ -15,7 +15,6 @@ export type InitFlags = {
   readonly dispatcherHeartbeat?: string;
   readonly taskHistoryLimit?: string;
   readonly certExpiry?: string;
-  readonly forceNewCluster?: true;
 };
 
 /** Throws `invalid` naming every wrong flag. Zero and empty mean the server's default. */
@@ -56,7 +55,6 @@ export const clusterInit: Verb = (noun, cli) =>
     .option("--dispatcher-heartbeat <duration>", "how often nodes tell that they are up")
     .option("--task-history-limit <n>", "ended tasks kept for each slot")
     .option("--cert-expiry <duration>", "validity of the nodes' certificates")
-    .option("--force-new-cluster", "begin a new cluster of one from this manager's state")
     .action(async (flags: InitFlags) => {
       const spec = clusterSpec(flags);
       const answer = await (await cli.local()).init({
@@ -64,7 +62,6 @@ export const clusterInit: Verb = (noun, cli) =>
         listenAddr: flags.listenAddr ?? "",
         name: flags.name ?? "",
         spec,
-        forceNewCluster: flags.forceNewCluster ?? false,
       });
       cli.out.write(`Cluster initialized: node ${answer.nodeId} is now a manager.
 

@@ -27,7 +27,7 @@ export const follow = async (
     try {
       const control = await cli.control();
       let first = true;
-      for await (const { events } of control.watch({ selectors, fromVersion: 0 }, { signal })) {
+      for await (const { events } of control.watch({ selectors }, { signal })) {
         // The first message stands for a state: what is read after it can't miss anything that comes later.
         if (first) await follower.load();
         first = false;
