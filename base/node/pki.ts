@@ -1,8 +1,7 @@
 // Keys and X.509 certificates of a cluster: P-256 throughout. The CA signs node certificates whose subject carries
 // CN = node id, O = cluster id, OU = role, so that both ends of every connection know whom they talk to.
 import { createHash, createPrivateKey, randomBytes, webcrypto, X509Certificate } from "node:crypto";
-import "reflect-metadata"; // what the dependency injection inside @peculiar/x509 needs before it is loaded
-import * as x509 from "@peculiar/x509";
+import type * as X509 from "@peculiar/x509";
 import { TswarmError } from "#base/errors.ts";
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
@@ -16,9 +15,15 @@ export type KeyAndCertificate = { readonly keyPem: string; readonly certificateP
 /** The DNS name in every certificate of that role; clients ask for it instead of a host name. */
 export const serverName = (role: CertificateRole): string => `tswarm-${role}`;
 
+/** Loaded when something is to be made or signed: 19 MiB that a process in its daily life does without. */
+const loadX509 = async (): Promise<typeof X509> => {
+  await import("reflect-metadata"); // what the library's dependency injection needs before it is loaded
+  return import("@peculiar/x509");
+};
+
 const newKey = () => webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
 
-const toPem = async (key: webcrypto.CryptoKey): Promise<string> =>
+const toPem = async (x509: typeof X509, key: webcrypto.CryptoKey): Promise<string> =>
   x509.PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", key), "PRIVATE KEY");
 
 const fromPem = (keyPem: string): Promise<webcrypto.CryptoKey> =>
@@ -33,6 +38,7 @@ const fromPem = (keyPem: string): Promise<webcrypto.CryptoKey> =>
 const serial = () => randomBytes(16).toString("hex");
 
 export const createCa = async (now: number): Promise<KeyAndCertificate> => {
+  const x509 = await loadX509();
   const keys = await newKey();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: serial(),
@@ -46,18 +52,19 @@ export const createCa = async (now: number): Promise<KeyAndCertificate> => {
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
     ],
   });
-  return { keyPem: await toPem(keys.privateKey), certificatePem: certificate.toString("pem") };
+  return { keyPem: await toPem(x509, keys.privateKey), certificatePem: certificate.toString("pem") };
 };
 
 /** A key that never leaves its node, and the request that shows its public half. */
 export const createKeyAndRequest = async (): Promise<{ keyPem: string; csrPem: string }> => {
+  const x509 = await loadX509();
   const keys = await newKey();
   const csr = await x509.Pkcs10CertificateRequestGenerator.create({
     name: "CN=tswarm-node",
     keys,
     signingAlgorithm: ALGORITHM,
   });
-  return { keyPem: await toPem(keys.privateKey), csrPem: csr.toString("pem") };
+  return { keyPem: await toPem(x509, keys.privateKey), csrPem: csr.toString("pem") };
 };
 
 export type Subject = { readonly nodeId: string; readonly clusterId: string; readonly role: CertificateRole };
@@ -70,7 +77,8 @@ export const issueCertificate = async (
   now: number,
   validityMs: number,
 ): Promise<string> => {
-  const csr = parseRequest(csrPem);
+  const x509 = await loadX509();
+  const csr = parseRequest(x509, csrPem);
   if (!(await csr.verify()))
     throw new TswarmError("invalid", "csr: its signature does not fit its key. Make a new request.");
   const issuer = new x509.X509Certificate(ca.certificatePem);
@@ -96,7 +104,7 @@ export const issueCertificate = async (
   return certificate.toString("pem");
 };
 
-const parseRequest = (csrPem: string): x509.Pkcs10CertificateRequest => {
+const parseRequest = (x509: typeof X509, csrPem: string): X509.Pkcs10CertificateRequest => {
   try {
     return new x509.Pkcs10CertificateRequest(csrPem);
   } catch (cause) {
