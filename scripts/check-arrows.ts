@@ -37,7 +37,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   tsctl: ["base", "proto", "control-plane/specs", "control-plane/stack"],
   "test-cluster": ["base", "proto", "net", "control-plane", "node-agent", "tsctl", "test-cluster"],
   bench: ["base", "proto", "net", "control-plane", "node-agent", "tsctl", "test-cluster"],
-  scripts: ["base", "tsctl"],
+  scripts: ["base", "proto", "tsctl"],
 };
 
 const PURE = [

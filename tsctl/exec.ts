@@ -4,6 +4,7 @@ import { splitPair } from "#control-plane/stack/quantities.ts";
 import type { ExecInput } from "#proto/gen/control.ts";
 import type { Cli, Verb } from "#tsctl/cli.ts";
 import { collect } from "#tsctl/output/list.ts";
+import { withoutOptimisation } from "#tsctl/steady.ts";
 
 type Options = { interactive?: true; tty?: true; env: string[]; user?: string; workdir?: string };
 
@@ -57,6 +58,7 @@ export const runExec = async (cli: Cli, ref: string, command: string[], options:
   const env = environment(options.env, cli);
   if (tty && options.interactive && !cli.in.isTTY)
     throw new TswarmError("invalid", "--tty: standard input is not a terminal. Leave out --tty to pipe something in.");
+  await withoutOptimisation();
   const control = await cli.control();
   const inputs = queue<ExecInput>();
   const start = {

@@ -3,7 +3,6 @@ import { createReadStream, existsSync, mkdirSync, readFileSync, writeFileSync } 
 import type { Socket } from "node:net";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { setFlagsFromString } from "node:v8";
 import { TswarmError } from "#base/errors.ts";
 import type { Cli, Input, Output } from "#tsctl/cli.ts";
 import {
@@ -82,10 +81,6 @@ export const processCli = (root: string, choice: () => ContextChoice): Cli => {
       import("#proto/gen/control.ts"),
       import("#proto/gen/node.ts"),
     ]);
-    // No optimising compilers from here on: V8 can wait for ever at exit for a background compilation that waits for a
-    // collection. Not as flags of the process: Node's own compiled sources are good only for the flags they were made with.
-    setFlagsFromString("--no-opt");
-    setFlagsFromString("--no-maglev");
     const connection = await connect(context).catch((error) => {
       if (error instanceof TswarmError) throw error;
       const { code, message } = error as NodeJS.ErrnoException;

@@ -1,6 +1,7 @@
 import { TswarmError } from "#base/errors.ts";
 import type { LoadImageRequest } from "#proto/gen/node.ts";
 import type { Cli, Verb } from "#tsctl/cli.ts";
+import { withoutOptimisation } from "#tsctl/steady.ts";
 
 /** gRPC messages are whole in memory on both sides: a layer of gigabytes travels in pieces. */
 const PIECE = 256 << 10;
@@ -19,6 +20,7 @@ export const imageLoad: Verb = (noun, cli) =>
     .action(async (options: { input: string; quiet?: true }) => {
       if (options.input === "-" && cli.in.isTTY)
         throw new TswarmError("invalid", "there is no archive: name it with --input FILE, or pipe it in.");
+      await withoutOptimisation();
       const { loaded } = await (await cli.local()).loadImage(requests(cli, options.input));
       if (options.quiet) return;
       for (const image of loaded)

@@ -2,6 +2,7 @@ import type { Image } from "#proto/gen/node.ts";
 import type { Verb } from "#tsctl/cli.ts";
 import { ago, humanSize } from "#tsctl/output/human.ts";
 import { type ListOptions, listOptions, printList, type Row } from "#tsctl/output/list.ts";
+import { naturalOrder } from "#tsctl/output/natural-order.ts";
 
 const LAYOUT = {
   headers: {
@@ -42,7 +43,7 @@ export const imageRows = (images: readonly Image[], now: number, options: { trun
         };
       }),
     )
-    .sort((a, b) => a.Repository.localeCompare(b.Repository) || a.Tag.localeCompare(b.Tag));
+    .sort((a, b) => naturalOrder(a.Repository, b.Repository) || naturalOrder(a.Tag, b.Tag));
 
 export const imageLs: Verb = (noun, cli) =>
   listOptions(noun.command("ls").alias("list").description("List the images on the node that answers")).action(

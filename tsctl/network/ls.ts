@@ -1,5 +1,6 @@
 import type { Verb } from "#tsctl/cli.ts";
 import { type ListOptions, listOptions, printList, shortId, toFilters } from "#tsctl/output/list.ts";
+import { naturalOrder } from "#tsctl/output/natural-order.ts";
 
 const LAYOUT = {
   headers: {
@@ -35,6 +36,6 @@ export const networkLs: Verb = (noun, cli) =>
         VNI: network.vni,
         CreatedAt: new Date(network.meta?.createdAt ?? 0).toISOString(),
       }))
-      .sort((a, b) => a.Name.localeCompare(b.Name, "en", { numeric: true }));
+      .sort((a, b) => naturalOrder(a.Name, b.Name));
     printList(cli, LAYOUT, rows, options);
   });

@@ -3,6 +3,7 @@ import { NodeAvailability, NodeRole, NodeState } from "#proto/gen/types.ts";
 import type { Verb } from "#tsctl/cli.ts";
 import { capitalize } from "#tsctl/output/human.ts";
 import { type ListOptions, listOptions, printList, shortId, toFilters } from "#tsctl/output/list.ts";
+import { naturalOrder } from "#tsctl/output/natural-order.ts";
 import { enumName } from "#tsctl/output/plain.ts";
 
 const LAYOUT = {
@@ -43,7 +44,7 @@ export const nodeLs: Verb = (noun, cli) =>
     ]);
     const table = options.format === undefined || options.format.startsWith("table");
     const rows = nodes
-      .sort((a, b) => nodeName(a).localeCompare(nodeName(b), "en", { numeric: true }))
+      .sort((a, b) => naturalOrder(nodeName(a), nodeName(b)))
       .map((view) => {
         const id = view.node?.id ?? "";
         const mark = table && !options.quiet ? (id === self ? " *" : "  ") : "";

@@ -4,6 +4,7 @@ import type { LogLine } from "#proto/gen/control.ts";
 import type { Task } from "#proto/gen/types.ts";
 import type { Cli, Verb } from "#tsctl/cli.ts";
 import { nodeName } from "#tsctl/node/ls.ts";
+import { withoutOptimisation } from "#tsctl/steady.ts";
 
 type Options = {
   follow?: true;
@@ -82,6 +83,7 @@ export const serviceLogs: Verb = (noun, cli) =>
         stdout: true,
         stderr: true,
       };
+      await withoutOptimisation();
       const control = await cli.control();
       let names: Names = options.raw ? { tasks: new Map(), nodes: new Map() } : await loadNames(cli, options.resolve);
       let width = 0;

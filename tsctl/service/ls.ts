@@ -1,6 +1,7 @@
 import type { ServiceView } from "#proto/gen/control.ts";
 import type { Verb } from "#tsctl/cli.ts";
 import { type ListOptions, listOptions, printList, type Row, shortId, toFilters } from "#tsctl/output/list.ts";
+import { naturalOrder } from "#tsctl/output/natural-order.ts";
 
 export const SERVICE_LAYOUT = {
   headers: { ID: "ID", Name: "NAME", Mode: "MODE", Replicas: "REPLICAS", Image: "IMAGE", Ports: "PORTS" },
@@ -18,7 +19,7 @@ export const serviceRows = (services: readonly ServiceView[], options: { trunc: 
       Image: service?.spec?.task?.container?.image ?? "",
       Ports: "",
     }))
-    .sort((a, b) => a.Name.localeCompare(b.Name, "en", { numeric: true }));
+    .sort((a, b) => naturalOrder(a.Name, b.Name));
 
 export const serviceLs: Verb = (noun, cli) =>
   listOptions(noun.command("ls").alias("list").description("List the services"), "id, name, label, mode").action(

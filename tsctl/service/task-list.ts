@@ -6,6 +6,7 @@ import type { Cli } from "#tsctl/cli.ts";
 import { nodeName } from "#tsctl/node/ls.ts";
 import { ago, capitalize } from "#tsctl/output/human.ts";
 import { type ListOptions, listOptions, printList, type Row, shortId, toFilters } from "#tsctl/output/list.ts";
+import { naturalOrder } from "#tsctl/output/natural-order.ts";
 import { enumName } from "#tsctl/output/plain.ts";
 
 export type TaskListOptions = ListOptions & { resolve: boolean };
@@ -33,11 +34,11 @@ export const taskListOptions = (command: Command): Command =>
 export const orderTasks = (tasks: readonly Task[]): Task[] =>
   [...tasks].sort(
     (a, b) =>
-      a.serviceName.localeCompare(b.serviceName) ||
+      naturalOrder(a.serviceName, b.serviceName) ||
       a.slot - b.slot ||
       Number(b.desiredState <= TaskState.TASK_RUNNING) - Number(a.desiredState <= TaskState.TASK_RUNNING) ||
       (b.meta?.createdAt ?? 0) - (a.meta?.createdAt ?? 0) ||
-      a.id.localeCompare(b.id),
+      naturalOrder(a.id, b.id),
   );
 
 const MAX_ERROR = 30;

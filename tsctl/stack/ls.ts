@@ -1,6 +1,7 @@
 import { STACK_LABEL } from "#control-plane/stack/service.ts";
 import type { Verb } from "#tsctl/cli.ts";
 import { type ListOptions, listOptions, printList } from "#tsctl/output/list.ts";
+import { naturalOrder } from "#tsctl/output/natural-order.ts";
 
 const LAYOUT = { headers: { Name: "NAME", Services: "SERVICES" }, columns: ["Name", "Services"], key: "Name" };
 
@@ -12,6 +13,6 @@ export const stackLs: Verb = (noun, cli) =>
       const stack = service?.spec?.annotations?.labels[STACK_LABEL];
       if (stack) counts.set(stack, (counts.get(stack) ?? 0) + 1);
     }
-    const rows = [...counts].sort(([a], [b]) => a.localeCompare(b)).map(([Name, Services]) => ({ Name, Services }));
+    const rows = [...counts].sort(([a], [b]) => naturalOrder(a, b)).map(([Name, Services]) => ({ Name, Services }));
     printList(cli, LAYOUT, rows, options);
   });
