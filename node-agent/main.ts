@@ -115,6 +115,9 @@ const main = async (): Promise<void> => {
 };
 
 main().catch((error) => {
-  process.stderr.write(`tswarm-agent: ${TswarmError.from(error).message}\n${(error as Error).stack ?? ""}\n`);
+  const { code, message } = TswarmError.from(error);
+  process.stderr.write(`tswarm-agent: ${message}\n`);
+  // What a user can mend needs no stack.
+  if (code === "internal") process.stderr.write(`${(error as Error).stack ?? ""}\n`);
   process.exit(1);
 });
