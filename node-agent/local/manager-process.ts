@@ -33,7 +33,9 @@ export const startManagerProcess = (args: readonly string[], clock: Clock, logge
 
   const start = (): void => {
     const began = clock.monotonic();
-    const started = spawn(process.execPath, [ENTRY, ...args], { stdio: ["pipe", AGENT_LOG, AGENT_LOG, "pipe"] });
+    const started = spawn(process.execPath, [...process.execArgv, ENTRY, ...args], {
+      stdio: ["pipe", AGENT_LOG, AGENT_LOG, "pipe"],
+    });
     child = started;
     // It writes one line to descriptor 3 when it serves, or why it can't.
     let said = "";

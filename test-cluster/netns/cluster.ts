@@ -1,8 +1,8 @@
 // A cluster on one machine: each host is a network, mount and UTS namespace with its own folder and cgroup, joined to the
 // others by a bridge in a namespace of its own. Each runs the real agent with the flags that it has on a real host.
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { type ClusterLayout, layout, type NodeLayout } from "#test-cluster/netns/layout.ts";
 import { isAlive, joinCgroup, killCgroup, removeCgroup, run, sleep } from "#test-cluster/netns/system.ts";
 
@@ -187,6 +187,8 @@ const attach = (saved: Saved, logLevel: string): TestCluster => {
       for (const ns of [...cluster.nodes.map((n) => n.netns), cluster.switchNetns])
         if (existing.has(ns)) run("ip", ["netns", "del", ns]);
       rmSync(cluster.dir, { recursive: true, force: true });
+      const folder = dirname(cluster.dir);
+      if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
     },
   };
 };
