@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { appendRecord, readLastRecord } from "#base/node/last-record.ts";
+import { mount, umount } from "#node-agent/runtime/mount.ts";
 
 describe("the last record of a file", () => {
   let dir: string;
@@ -44,6 +45,20 @@ describe("the last record of a file", () => {
     appendRecord(path, Buffer.from("one"));
     appendFileSync(path, Buffer.alloc(64, 0x11));
     expect(last()).to.equal("one");
+  });
+
+  it("outlives a write that a full disk cuts off", () => {
+    mount("tmpfs", dir, "tmpfs", 0, "size=4k");
+    try {
+      appendRecord(path, Buffer.from("one"));
+      expect(() => appendRecord(path, Buffer.alloc(5_000, 1))).to.throw(/ENOSPC/);
+      expect(last()).to.equal("one");
+      expect(() => appendRecord(path, Buffer.alloc(5_000, 1))).to.throw(/ENOSPC/);
+      appendRecord(path, Buffer.from("after it"));
+      expect(last()).to.equal("after it");
+    } finally {
+      umount(dir);
+    }
   });
 
   it("is no answer for a file that is not there", () => {

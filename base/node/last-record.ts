@@ -2,18 +2,32 @@
 // file nor a rename (ext4 writes data out when a file is renamed onto another, and searches long for a free inode where many
 // files were deleted lately). For files that are written some ten times in their life; nothing is ever taken away.
 // A record: length and CRC-32 of the data (little-endian, 4 bytes each), the data.
-import { appendFileSync, readFileSync, truncateSync } from "node:fs";
+import { appendFileSync, closeSync, fstatSync, ftruncateSync, openSync, readFileSync, truncateSync } from "node:fs";
 import { crc32 } from "node:zlib";
 
 const HEADER_BYTES = 8;
 
-/** Makes the file when there is none. A crash of the process leaves the last record or this one. */
+/**
+ * Makes the file when there is none. A crash of the process leaves the last record or this one. A write that fails half way
+ * (disk full) is taken back before the error is thrown: records behind it could never be read.
+ */
 export const appendRecord = (path: string, data: Uint8Array): void => {
   const record = Buffer.alloc(HEADER_BYTES + data.length);
   record.writeUInt32LE(data.length, 0);
   record.writeUInt32LE(crc32(data), 4);
   record.set(data, HEADER_BYTES);
-  appendFileSync(path, record, { mode: 0o600 });
+  const file = openSync(path, "a", 0o600);
+  try {
+    const before = fstatSync(file).size;
+    try {
+      appendFileSync(file, record);
+    } catch (error) {
+      ftruncateSync(file, before);
+      throw error;
+    }
+  } finally {
+    closeSync(file);
+  }
 };
 
 /**

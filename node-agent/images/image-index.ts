@@ -1,8 +1,8 @@
 // index.json of the image store: which images there are, under which names, of which layers. It alone decides what
 // exists: it is replaced atomically, and whatever it doesn't mention is removed at the next open.
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { readFileSync } from "node:fs";
 import { TswarmError } from "#base/errors.ts";
+import { writeFileDurably } from "#base/node/files.ts";
 
 export type IndexedImage = {
   readonly digest: string;
@@ -54,17 +54,8 @@ export const readIndex = (path: string): ImageIndex => {
 };
 
 /** Replaces the index; after the return it is on disk. */
-export const writeIndex = (path: string, index: ImageIndex): void => {
-  const next = `${path}.next`;
-  writeFileSync(next, `${JSON.stringify(index, null, 1)}\n`, { flush: true });
-  renameSync(next, path);
-  const directory = openSync(dirname(path), "r");
-  try {
-    fsyncSync(directory);
-  } finally {
-    closeSync(directory);
-  }
-};
+export const writeIndex = (path: string, index: ImageIndex): void =>
+  writeFileDurably(path, `${JSON.stringify(index, null, 1)}\n`);
 
 /** The index with this image, which takes its names from the images that had them. */
 export const withImage = (
