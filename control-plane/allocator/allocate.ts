@@ -26,6 +26,9 @@ const attach = (network: Network, pair: Pair, taskId: string, aliases: string[])
     ipv6: pair.ipv6 === "" ? "" : withLength(pair.ipv6, subnetOf(6)),
     mac: pair.ipv4 === "" && pair.ipv6 === "" ? "" : macOf(pair.ipv4, `${taskId} ${network.id}`),
     aliases,
+    interfaceName: "",
+    gatewayPriority: 0,
+    sysctls: {},
   };
 };
 

@@ -1,5 +1,6 @@
 // The Control API on the leader: reads after a linearizable barrier, writes through the log, streams.
 
+import { TswarmError } from "#base/errors.ts";
 import { newJoinToken } from "#base/join-token.ts";
 import { certificateDigest } from "#base/node/pki.ts";
 import type { Random } from "#base/random.ts";
@@ -78,6 +79,14 @@ export const createControlService = ({
       return { id: value.id };
     },
 
+    updateNetwork: () => unanswered("UpdateNetwork"),
+    pruneNetworks: () => unanswered("PruneNetworks"),
+    connectNetwork: () => unanswered("ConnectNetwork"),
+    disconnectNetwork: () => unanswered("DisconnectNetwork"),
+    runContainer: () => unanswered("RunContainer"),
+    stopContainer: () => unanswered("StopContainer"),
+    removeContainer: () => unanswered("RemoveContainer"),
+
     async createService({ spec }) {
       const { value } = await write((tx, ctx) => ops.createService(tx, ctx, { spec }));
       return { service: current("service", value), warnings: ops.serviceWarnings(state, value) };
@@ -142,7 +151,12 @@ export const createControlService = ({
     watch: (request, context) => watchState(state, request, context),
     logs: (request, context) => streamLogs(state, broker, request, context),
     exec: (inputs, context) => streamExec(state, broker, inputs, context),
+    doctor: () => unanswered("Doctor"),
   };
+};
+
+const unanswered = (call: string): never => {
+  throw new TswarmError("unsupported", `${call} is not answered yet`);
 };
 
 const isRunning = (task: Task): boolean =>

@@ -76,6 +76,7 @@ export const serviceItem = (state: ReadTx, networkId: string, serviceId: string)
     vip4: vip?.ipv4 ?? "",
     vip6: vip?.ipv6 ?? "",
     backends: backends(state, networkId, serviceId),
+    ports: service.ports.filter((port) => port.name !== ""),
   };
   return { key: serviceKey(networkId, serviceId), item: { $case: "service", value } };
 };

@@ -3,13 +3,7 @@ import { allocateVips } from "#control-plane/allocator/vips.ts";
 import { sameData } from "#control-plane/orchestrator/same-data.ts";
 import { checkServiceSpec } from "#control-plane/specs/service.ts";
 import type { ReadTx, Tx, WriteContext } from "#control-plane/state/types.ts";
-import {
-  type NetworkAttachmentConfig,
-  Service,
-  type ServiceSpec,
-  UpdateState,
-  UpdateStatus,
-} from "#proto/gen/types.ts";
+import { NetworkAttachmentConfig, Service, type ServiceSpec, UpdateState, UpdateStatus } from "#proto/gen/types.ts";
 import { pinImage } from "./images.ts";
 import { checkVersion } from "./nodes.ts";
 import { resolveNetwork, resolveService } from "./references.ts";
@@ -18,7 +12,8 @@ const DEFAULT_NETWORK = "bridge";
 
 const resolveNetworks = (tx: ReadTx, networks: readonly NetworkAttachmentConfig[]): NetworkAttachmentConfig[] => {
   // As in Docker: who names no network gets its node's default bridge, and with it a way out.
-  if (networks.length === 0) return [{ target: resolveNetwork(tx, DEFAULT_NETWORK).id, aliases: [] }];
+  if (networks.length === 0)
+    return [NetworkAttachmentConfig.fromPartial({ target: resolveNetwork(tx, DEFAULT_NETWORK).id })];
   const seen = new Set<string>();
   return networks.map((config, i) => {
     const { id, spec } = resolveNetwork(tx, config.target);

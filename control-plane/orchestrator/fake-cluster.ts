@@ -9,6 +9,7 @@ import {
   Cluster,
   type DeepPartial,
   Network,
+  NetworkAttachment,
   Node,
   NodeAvailability,
   NodeState,
@@ -120,7 +121,7 @@ export const createFakeCluster = (
       const attachments = (task.spec?.networks ?? []).map(({ target }) => {
         const ipv4 = `10.0.${(address >> 8) & 255}.${address & 255}/16`;
         address++;
-        return { networkId: target, ipv4, ipv6: "", mac: "", aliases: [] };
+        return NetworkAttachment.fromPartial({ networkId: target, ipv4 });
       });
       tx.put("task", { ...task, attachments, status: { ...EMPTY, at: cluster.now, state: TaskState.TASK_PENDING } });
     }

@@ -34,4 +34,6 @@ export const describeNode = (
   images: images.describe(),
   routes: routes(isOwn),
   capabilities: { ...capabilities },
+  hostPorts: [],
+  portErrors: [],
 });

@@ -6,7 +6,9 @@ import {
   type Assignment,
   Assignments,
   Assignments_Kind,
+  type Drained,
   type Endpoint,
+  type PublishedService,
   type ServiceEndpoint,
 } from "#proto/gen/dispatcher.ts";
 import type { Network, Task } from "#proto/gen/types.ts";
@@ -17,6 +19,10 @@ export type View = {
   readonly networks: ReadonlyMap<string, Network>;
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   readonly services: ReadonlyMap<string, ServiceEndpoint>;
+  /** Services with ports that every node accepts. */
+  readonly published: ReadonlyMap<string, PublishedService>;
+  /** Tasks of this node that get no new connections any more. */
+  readonly drained: ReadonlyMap<string, Drained>;
   readonly sequence: number;
 };
 
@@ -26,6 +32,8 @@ export const emptyView: View = {
   networks: new Map(),
   endpoints: new Map(),
   services: new Map(),
+  published: new Map(),
+  drained: new Map(),
   sequence: 0,
 };
 
@@ -61,10 +69,21 @@ export const applyAssignments = (view: View, message: Assignments): View => {
 
 type Item = NonNullable<Assignment["item"]>;
 type Part = (typeof PARTS)[keyof typeof PARTS];
-const PARTS = { task: "tasks", network: "networks", endpoint: "endpoints", service: "services" } as const;
+const PARTS = {
+  task: "tasks",
+  network: "networks",
+  endpoint: "endpoints",
+  service: "services",
+  publish: "published",
+  drained: "drained",
+} as const;
 
 const keyIn = (key: string, item: Item): string =>
-  item.$case === "task" || item.$case === "network" ? item.value.id : key;
+  item.$case === "task" || item.$case === "network"
+    ? item.value.id
+    : item.$case === "drained"
+      ? item.value.taskId
+      : key;
 
 export const saveView = (path: string, view: View): void => {
   const message = Assignments.fromPartial({

@@ -6,8 +6,16 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import { ErrorDetail, ExecInput, ExecOutput, ExecStart, LogsResponse } from "./control.ts";
-import { Network, NodeDescription, NodeSpec, Task, TaskStatus } from "./types.ts";
+import {
+  DoctorRequest,
+  DoctorResponse,
+  ErrorDetail,
+  ExecInput,
+  ExecOutput,
+  ExecStart,
+  LogsResponse,
+} from "./control.ts";
+import { Network, NodeDescription, NodeSpec, PortConfig, Task, TaskStatus } from "./types.ts";
 
 export const protobufPackage = "tswarm.v1";
 
@@ -25,7 +33,13 @@ export interface AgentMessage {
     | { $case: "heartbeat"; value: Heartbeat }
     | { $case: "statuses"; value: StatusUpdates }
     | { $case: "description"; value: NodeDescription }
+    | { $case: "applied"; value: Applied }
     | undefined;
+}
+
+/** The kernel of this node is as the assignments up to this sequence say. */
+export interface Applied {
+  sequence: number;
 }
 
 export interface SessionStart {
@@ -110,7 +124,10 @@ export namespace Assignments_Kind {
 }
 
 export interface Assignment {
-  /** "task/<id>", "network/<id>", "endpoint/<network id>/<task id>", "service/<network id>/<service id>" */
+  /**
+   * "task/<id>", "network/<id>", "endpoint/<network id>/<task id>", "service/<network id>/<service id>",
+   * "publish/<service id>", "drained/<task id>"
+   */
   key: string;
   item:
     | //
@@ -125,7 +142,32 @@ export interface Assignment {
     | //
     /** a service on such a network */
     { $case: "service"; value: ServiceEndpoint }
+    | //
+    /** a service with ports that every node accepts */
+    { $case: "publish"; value: PublishedService }
+    | { $case: "drained"; value: Drained }
     | undefined;
+}
+
+/** No node sends new connections to this task of this node any more: it may be stopped once those that it has are over. */
+export interface Drained {
+  taskId: string;
+}
+
+export interface PublishedService {
+  serviceId: string;
+  name: string;
+  /** ingress mode, published port allocated */
+  ports: PortConfig[];
+  backends: PublishedBackend[];
+}
+
+/** Addresses on the ingress network. */
+export interface PublishedBackend {
+  taskId: string;
+  nodeId: string;
+  ipv4: string;
+  ipv6: string;
 }
 
 export interface Endpoint {
@@ -151,6 +193,8 @@ export interface ServiceEndpoint {
   vip6: string;
   /** running tasks, ordered by slot then id */
   backends: Backend[];
+  /** published ports with names, for SRV records */
+  ports: PortConfig[];
 }
 
 export interface Backend {
@@ -164,7 +208,10 @@ export interface Backend {
 /** The manager asks the agent to open a stream to it: the agent calls Streams.Serve and names the id in its first message. */
 export interface StreamRequest {
   streamId: string;
-  request: { $case: "logs"; value: AgentLogsRequest } | { $case: "exec"; value: AgentExecRequest } | undefined;
+  request: { $case: "logs"; value: AgentLogsRequest } | { $case: "exec"; value: AgentExecRequest } | {
+    $case: "doctor";
+    value: DoctorRequest;
+  } | undefined;
 }
 
 export interface AgentLogsRequest {
@@ -187,6 +234,7 @@ export interface AgentFrame {
     | { $case: "logs"; value: LogsResponse }
     | { $case: "exec"; value: ExecOutput }
     | { $case: "error"; value: ErrorDetail }
+    | { $case: "doctor"; value: DoctorResponse }
     | undefined;
 }
 
@@ -212,6 +260,9 @@ export const AgentMessage: MessageFns<AgentMessage> = {
         break;
       case "description":
         NodeDescription.encode(message.message.value, writer.uint32(34).fork()).join();
+        break;
+      case "applied":
+        Applied.encode(message.message.value, writer.uint32(42).fork()).join();
         break;
     }
     return writer;
@@ -262,6 +313,14 @@ export const AgentMessage: MessageFns<AgentMessage> = {
             message.message = { $case: "description", value: NodeDescription.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.message = { $case: "applied", value: Applied.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -304,7 +363,68 @@ export const AgentMessage: MessageFns<AgentMessage> = {
         }
         break;
       }
+      case "applied": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "applied", value: Applied.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseApplied(): Applied {
+  return { sequence: 0 };
+}
+
+export const Applied: MessageFns<Applied> = {
+  encode(message: Applied, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sequence !== 0) {
+      writer.uint32(8).uint64(message.sequence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Applied {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseApplied();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Applied>): Applied {
+    return Applied.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Applied>): Applied {
+    const message = createBaseApplied();
+    message.sequence = object.sequence ?? 0;
     return message;
   },
 };
@@ -1190,6 +1310,12 @@ export const Assignment: MessageFns<Assignment> = {
       case "service":
         ServiceEndpoint.encode(message.item.value, writer.uint32(42).fork()).join();
         break;
+      case "publish":
+        PublishedService.encode(message.item.value, writer.uint32(50).fork()).join();
+        break;
+      case "drained":
+        Drained.encode(message.item.value, writer.uint32(58).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1247,6 +1373,22 @@ export const Assignment: MessageFns<Assignment> = {
             message.item = { $case: "service", value: ServiceEndpoint.decode(reader, reader.uint32()) };
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.item = { $case: "publish", value: PublishedService.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.item = { $case: "drained", value: Drained.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1290,7 +1432,256 @@ export const Assignment: MessageFns<Assignment> = {
         }
         break;
       }
+      case "publish": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "publish", value: PublishedService.fromPartial(object.item.value) };
+        }
+        break;
+      }
+      case "drained": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "drained", value: Drained.fromPartial(object.item.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseDrained(): Drained {
+  return { taskId: "" };
+}
+
+export const Drained: MessageFns<Drained> = {
+  encode(message: Drained, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.taskId !== "") {
+      writer.uint32(10).string(message.taskId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Drained {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrained();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.taskId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Drained>): Drained {
+    return Drained.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Drained>): Drained {
+    const message = createBaseDrained();
+    message.taskId = object.taskId ?? "";
+    return message;
+  },
+};
+
+function createBasePublishedService(): PublishedService {
+  return { serviceId: "", name: "", ports: [], backends: [] };
+}
+
+export const PublishedService: MessageFns<PublishedService> = {
+  encode(message: PublishedService, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serviceId !== "") {
+      writer.uint32(10).string(message.serviceId);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    for (const v of message.ports) {
+      PortConfig.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.backends) {
+      PublishedBackend.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PublishedService {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePublishedService();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serviceId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ports.push(PortConfig.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.backends.push(PublishedBackend.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PublishedService>): PublishedService {
+    return PublishedService.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PublishedService>): PublishedService {
+    const message = createBasePublishedService();
+    message.serviceId = object.serviceId ?? "";
+    message.name = object.name ?? "";
+    message.ports = object.ports?.map((e) => PortConfig.fromPartial(e)) || [];
+    message.backends = object.backends?.map((e) => PublishedBackend.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePublishedBackend(): PublishedBackend {
+  return { taskId: "", nodeId: "", ipv4: "", ipv6: "" };
+}
+
+export const PublishedBackend: MessageFns<PublishedBackend> = {
+  encode(message: PublishedBackend, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.taskId !== "") {
+      writer.uint32(10).string(message.taskId);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(18).string(message.nodeId);
+    }
+    if (message.ipv4 !== "") {
+      writer.uint32(26).string(message.ipv4);
+    }
+    if (message.ipv6 !== "") {
+      writer.uint32(34).string(message.ipv6);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PublishedBackend {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePublishedBackend();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.taskId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ipv4 = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.ipv6 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PublishedBackend>): PublishedBackend {
+    return PublishedBackend.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PublishedBackend>): PublishedBackend {
+    const message = createBasePublishedBackend();
+    message.taskId = object.taskId ?? "";
+    message.nodeId = object.nodeId ?? "";
+    message.ipv4 = object.ipv4 ?? "";
+    message.ipv6 = object.ipv6 ?? "";
     return message;
   },
 };
@@ -1423,7 +1814,17 @@ export const Endpoint: MessageFns<Endpoint> = {
 };
 
 function createBaseServiceEndpoint(): ServiceEndpoint {
-  return { networkId: "", serviceId: "", name: "", stack: "", aliases: [], vip4: "", vip6: "", backends: [] };
+  return {
+    networkId: "",
+    serviceId: "",
+    name: "",
+    stack: "",
+    aliases: [],
+    vip4: "",
+    vip6: "",
+    backends: [],
+    ports: [],
+  };
 }
 
 export const ServiceEndpoint: MessageFns<ServiceEndpoint> = {
@@ -1451,6 +1852,9 @@ export const ServiceEndpoint: MessageFns<ServiceEndpoint> = {
     }
     for (const v of message.backends) {
       Backend.encode(v!, writer.uint32(66).fork()).join();
+    }
+    for (const v of message.ports) {
+      PortConfig.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -1532,6 +1936,14 @@ export const ServiceEndpoint: MessageFns<ServiceEndpoint> = {
             message.backends.push(Backend.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.ports.push(PortConfig.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1557,6 +1969,7 @@ export const ServiceEndpoint: MessageFns<ServiceEndpoint> = {
     message.vip4 = object.vip4 ?? "";
     message.vip6 = object.vip6 ?? "";
     message.backends = object.backends?.map((e) => Backend.fromPartial(e)) || [];
+    message.ports = object.ports?.map((e) => PortConfig.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1680,6 +2093,9 @@ export const StreamRequest: MessageFns<StreamRequest> = {
       case "exec":
         AgentExecRequest.encode(message.request.value, writer.uint32(26).fork()).join();
         break;
+      case "doctor":
+        DoctorRequest.encode(message.request.value, writer.uint32(34).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1721,6 +2137,14 @@ export const StreamRequest: MessageFns<StreamRequest> = {
             message.request = { $case: "exec", value: AgentExecRequest.decode(reader, reader.uint32()) };
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.request = { $case: "doctor", value: DoctorRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1749,6 +2173,12 @@ export const StreamRequest: MessageFns<StreamRequest> = {
       case "exec": {
         if (object.request?.value !== undefined && object.request?.value !== null) {
           message.request = { $case: "exec", value: AgentExecRequest.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "doctor": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "doctor", value: DoctorRequest.fromPartial(object.request.value) };
         }
         break;
       }
@@ -1960,6 +2390,9 @@ export const AgentFrame: MessageFns<AgentFrame> = {
       case "error":
         ErrorDetail.encode(message.frame.value, writer.uint32(34).fork()).join();
         break;
+      case "doctor":
+        DoctorResponse.encode(message.frame.value, writer.uint32(42).fork()).join();
+        break;
     }
     return writer;
   },
@@ -2009,6 +2442,14 @@ export const AgentFrame: MessageFns<AgentFrame> = {
             message.frame = { $case: "error", value: ErrorDetail.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.frame = { $case: "doctor", value: DoctorResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2048,6 +2489,12 @@ export const AgentFrame: MessageFns<AgentFrame> = {
       case "error": {
         if (object.frame?.value !== undefined && object.frame?.value !== null) {
           message.frame = { $case: "error", value: ErrorDetail.fromPartial(object.frame.value) };
+        }
+        break;
+      }
+      case "doctor": {
+        if (object.frame?.value !== undefined && object.frame?.value !== null) {
+          message.frame = { $case: "doctor", value: DoctorResponse.fromPartial(object.frame.value) };
         }
         break;
       }

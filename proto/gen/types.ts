@@ -101,6 +101,27 @@ export namespace FailureAction {
   export type FAILURE_ROLLBACK = typeof FailureAction.FAILURE_ROLLBACK;
 }
 
+export const PortProtocol = { PORT_PROTOCOL_UNSPECIFIED: 0, TCP: 1, UDP: 2, SCTP: 3 } as const;
+
+export type PortProtocol = typeof PortProtocol[keyof typeof PortProtocol];
+
+export namespace PortProtocol {
+  export type PORT_PROTOCOL_UNSPECIFIED = typeof PortProtocol.PORT_PROTOCOL_UNSPECIFIED;
+  export type TCP = typeof PortProtocol.TCP;
+  export type UDP = typeof PortProtocol.UDP;
+  export type SCTP = typeof PortProtocol.SCTP;
+}
+
+export const PortMode = { PORT_MODE_UNSPECIFIED: 0, INGRESS: 1, HOST: 2 } as const;
+
+export type PortMode = typeof PortMode[keyof typeof PortMode];
+
+export namespace PortMode {
+  export type PORT_MODE_UNSPECIFIED = typeof PortMode.PORT_MODE_UNSPECIFIED;
+  export type INGRESS = typeof PortMode.INGRESS;
+  export type HOST = typeof PortMode.HOST;
+}
+
 export const UpdateState = {
   UPDATE_STATE_UNSPECIFIED: 0,
   UPDATE_UPDATING: 1,
@@ -209,6 +230,10 @@ export interface NodeDescription {
   routes: string[];
   /** kernel feature -> "" when present, else the reason why not */
   capabilities: { [key: string]: string };
+  /** ports that programs of the host itself listen on, for conflict checks */
+  hostPorts: HostPort[];
+  /** published ports that this node can't serve, with the reason */
+  portErrors: string[];
 }
 
 export interface NodeDescription_EngineLabelsEntry {
@@ -219,6 +244,15 @@ export interface NodeDescription_EngineLabelsEntry {
 export interface NodeDescription_CapabilitiesEntry {
   key: string;
   value: string;
+}
+
+export interface HostPort {
+  protocol: PortProtocol;
+  port: number;
+  /** empty: any address */
+  hostIp: string;
+  /** "nginx (pid 812)" */
+  owner: string;
 }
 
 export interface NodeImage {
@@ -274,7 +308,7 @@ export interface NetworkSpec {
   annotations:
     | Annotations
     | undefined;
-  /** none, host, bridge, overlay (macvlan and ipvlan later) */
+  /** none, host, bridge, overlay, macvlan, ipvlan */
   driver: string;
   options: { [key: string]: string };
   internal: boolean;
@@ -283,9 +317,21 @@ export interface NetworkSpec {
   ipv4: boolean;
   /** what the user asked for; empty: from the default pools */
   ipam: IpamConfig[];
+  /** the network of published ports; one in a cluster */
+  ingress: boolean;
+  /** a template for config_from; nothing can be attached to it */
+  configOnly: boolean;
+  /** name of a config-only network whose driver settings are taken */
+  configFrom: string;
+  ipamOptions: { [key: string]: string };
 }
 
 export interface NetworkSpec_OptionsEntry {
+  key: string;
+  value: string;
+}
+
+export interface NetworkSpec_IpamOptionsEntry {
   key: string;
   value: string;
 }
@@ -309,12 +355,22 @@ export interface Network {
   spec:
     | NetworkSpec
     | undefined;
-  /** allocated; at most one of each family in this version */
+  /** allocated; several of each family: a container has one address of each family */
   subnets: Subnet[];
   /** overlay only */
   vni: number;
   /** host, none, bridge: exist in every cluster, can't be removed */
   predefined: boolean;
+  /** ingress only: each node's own address on it */
+  nodes: NodeAddress[];
+}
+
+/** Packets that a node accepts for a published port go to the node of the task from this address. */
+export interface NodeAddress {
+  nodeId: string;
+  /** without length */
+  ipv4: string;
+  ipv6: string;
 }
 
 export interface Mount {
@@ -376,6 +432,22 @@ export interface NetworkAttachmentConfig {
   /** network id once resolved by the API */
   target: string;
   aliases: string[];
+  /** pinned addresses: the n-th is slot n's; empty: from the network's range */
+  ipv4: string[];
+  ipv6: string[];
+  /** only for one replica; empty: derived from the address */
+  mac: string;
+  /** in the container; empty: eth0, eth1, … in order */
+  interfaceName: string;
+  /** the highest has the default route; equals: order */
+  gatewayPriority: number;
+  /** "net.ipv4.conf.IFNAME.log_martians" -> "1"; IFNAME stands for the interface */
+  sysctls: { [key: string]: string };
+}
+
+export interface NetworkAttachmentConfig_SysctlsEntry {
+  key: string;
+  value: string;
 }
 
 export interface RestartPolicy {
@@ -405,6 +477,8 @@ export interface TaskSpec {
   networks: NetworkAttachmentConfig[];
   /** counter; a change makes every task new */
   forceUpdate: number;
+  /** longest wait for connections to end before a task is stopped; absent: 10 s */
+  drainMs?: number | undefined;
 }
 
 export interface UpdateConfig {
@@ -417,6 +491,19 @@ export interface UpdateConfig {
   order: UpdateOrder;
 }
 
+export interface PortConfig {
+  /** for SRV records; may be empty */
+  name: string;
+  protocol: PortProtocol;
+  /** in the container */
+  target: number;
+  /** 0 in a spec: any free one (in Service.ports: the one allocated) */
+  published: number;
+  mode: PortMode;
+  /** empty: every address of the node */
+  hostIp: string;
+}
+
 export interface ServiceSpec {
   annotations: Annotations | undefined;
   task: TaskSpec | undefined;
@@ -424,6 +511,7 @@ export interface ServiceSpec {
   update: UpdateConfig | undefined;
   rollback: UpdateConfig | undefined;
   endpointMode: EndpointMode;
+  ports: PortConfig[];
 }
 
 export interface VirtualIp {
@@ -458,6 +546,8 @@ export interface Service {
     | undefined;
   /** gone for the user; kept until its tasks have left */
   pendingDelete: boolean;
+  /** as allocated, in the order of the spec */
+  ports: PortConfig[];
 }
 
 export interface TaskStatus {
@@ -480,11 +570,23 @@ export interface NetworkAttachment {
   ipv6: string;
   mac: string;
   aliases: string[];
+  /** empty: eth0, eth1, … in order */
+  interfaceName: string;
+  gatewayPriority: number;
+  sysctls: { [key: string]: string };
+}
+
+export interface NetworkAttachment_SysctlsEntry {
+  key: string;
+  value: string;
 }
 
 export interface Task {
   id: string;
-  meta: Meta | undefined;
+  meta:
+    | Meta
+    | undefined;
+  /** empty: a container of its own (tsctl run) */
   serviceId: string;
   /** 1-based */
   slot: number;
@@ -508,6 +610,8 @@ export interface Task {
   stack: string;
   /** ms; a restarted task is not started before (restart delay) */
   startAfter: number;
+  /** that its node publishes for it alone: host mode */
+  ports: PortConfig[];
 }
 
 export interface ClusterSpec {
@@ -955,6 +1059,8 @@ function createBaseNodeDescription(): NodeDescription {
     images: [],
     routes: [],
     capabilities: {},
+    hostPorts: [],
+    portErrors: [],
   };
 }
 
@@ -990,6 +1096,12 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     globalThis.Object.entries(message.capabilities).forEach(([key, value]: [string, string]) => {
       NodeDescription_CapabilitiesEntry.encode({ key: key as any, value }, writer.uint32(82).fork()).join();
     });
+    for (const v of message.hostPorts) {
+      HostPort.encode(v!, writer.uint32(90).fork()).join();
+    }
+    for (const v of message.portErrors) {
+      writer.uint32(98).string(v!);
+    }
     return writer;
   },
 
@@ -1092,6 +1204,22 @@ export const NodeDescription: MessageFns<NodeDescription> = {
             }
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.hostPorts.push(HostPort.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.portErrors.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1137,6 +1265,8 @@ export const NodeDescription: MessageFns<NodeDescription> = {
       },
       {},
     );
+    message.hostPorts = object.hostPorts?.map((e) => HostPort.fromPartial(e)) || [];
+    message.portErrors = object.portErrors?.map((e) => e) || [];
     return message;
   },
 };
@@ -1271,6 +1401,97 @@ export const NodeDescription_CapabilitiesEntry: MessageFns<NodeDescription_Capab
     const message = createBaseNodeDescription_CapabilitiesEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseHostPort(): HostPort {
+  return { protocol: 0, port: 0, hostIp: "", owner: "" };
+}
+
+export const HostPort: MessageFns<HostPort> = {
+  encode(message: HostPort, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.protocol !== 0) {
+      writer.uint32(8).int32(message.protocol);
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).uint32(message.port);
+    }
+    if (message.hostIp !== "") {
+      writer.uint32(26).string(message.hostIp);
+    }
+    if (message.owner !== "") {
+      writer.uint32(34).string(message.owner);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostPort {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostPort();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.protocol = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hostIp = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.owner = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<HostPort>): HostPort {
+    return HostPort.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HostPort>): HostPort {
+    const message = createBaseHostPort();
+    message.protocol = object.protocol ?? 0;
+    message.port = object.port ?? 0;
+    message.hostIp = object.hostIp ?? "";
+    message.owner = object.owner ?? "";
     return message;
   },
 };
@@ -1812,6 +2033,10 @@ function createBaseNetworkSpec(): NetworkSpec {
     ipv6: false,
     ipv4: false,
     ipam: [],
+    ingress: false,
+    configOnly: false,
+    configFrom: "",
+    ipamOptions: {},
   };
 }
 
@@ -1841,6 +2066,18 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
     for (const v of message.ipam) {
       IpamConfig.encode(v!, writer.uint32(66).fork()).join();
     }
+    if (message.ingress !== false) {
+      writer.uint32(72).bool(message.ingress);
+    }
+    if (message.configOnly !== false) {
+      writer.uint32(80).bool(message.configOnly);
+    }
+    if (message.configFrom !== "") {
+      writer.uint32(90).string(message.configFrom);
+    }
+    globalThis.Object.entries(message.ipamOptions).forEach(([key, value]: [string, string]) => {
+      NetworkSpec_IpamOptionsEntry.encode({ key: key as any, value }, writer.uint32(98).fork()).join();
+    });
     return writer;
   },
 
@@ -1924,6 +2161,41 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
             message.ipam.push(IpamConfig.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.ingress = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.configOnly = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.configFrom = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            const entry12 = NetworkSpec_IpamOptionsEntry.decode(reader, reader.uint32());
+            if (entry12.value !== undefined) {
+              message.ipamOptions[entry12.key] = entry12.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1959,6 +2231,18 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
     message.ipv6 = object.ipv6 ?? false;
     message.ipv4 = object.ipv4 ?? false;
     message.ipam = object.ipam?.map((e) => IpamConfig.fromPartial(e)) || [];
+    message.ingress = object.ingress ?? false;
+    message.configOnly = object.configOnly ?? false;
+    message.configFrom = object.configFrom ?? "";
+    message.ipamOptions = (globalThis.Object.entries(object.ipamOptions ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
     return message;
   },
 };
@@ -2024,6 +2308,73 @@ export const NetworkSpec_OptionsEntry: MessageFns<NetworkSpec_OptionsEntry> = {
   },
   fromPartial(object: DeepPartial<NetworkSpec_OptionsEntry>): NetworkSpec_OptionsEntry {
     const message = createBaseNetworkSpec_OptionsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseNetworkSpec_IpamOptionsEntry(): NetworkSpec_IpamOptionsEntry {
+  return { key: "", value: "" };
+}
+
+export const NetworkSpec_IpamOptionsEntry: MessageFns<NetworkSpec_IpamOptionsEntry> = {
+  encode(message: NetworkSpec_IpamOptionsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkSpec_IpamOptionsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkSpec_IpamOptionsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NetworkSpec_IpamOptionsEntry>): NetworkSpec_IpamOptionsEntry {
+    return NetworkSpec_IpamOptionsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkSpec_IpamOptionsEntry>): NetworkSpec_IpamOptionsEntry {
+    const message = createBaseNetworkSpec_IpamOptionsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
     return message;
@@ -2200,7 +2551,7 @@ export const Subnet_ReservedEntry: MessageFns<Subnet_ReservedEntry> = {
 };
 
 function createBaseNetwork(): Network {
-  return { id: "", meta: undefined, spec: undefined, subnets: [], vni: 0, predefined: false };
+  return { id: "", meta: undefined, spec: undefined, subnets: [], vni: 0, predefined: false, nodes: [] };
 }
 
 export const Network: MessageFns<Network> = {
@@ -2222,6 +2573,9 @@ export const Network: MessageFns<Network> = {
     }
     if (message.predefined !== false) {
       writer.uint32(48).bool(message.predefined);
+    }
+    for (const v of message.nodes) {
+      NodeAddress.encode(v!, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -2287,6 +2641,14 @@ export const Network: MessageFns<Network> = {
             message.predefined = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.nodes.push(NodeAddress.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2312,6 +2674,86 @@ export const Network: MessageFns<Network> = {
     message.subnets = object.subnets?.map((e) => Subnet.fromPartial(e)) || [];
     message.vni = object.vni ?? 0;
     message.predefined = object.predefined ?? false;
+    message.nodes = object.nodes?.map((e) => NodeAddress.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseNodeAddress(): NodeAddress {
+  return { nodeId: "", ipv4: "", ipv6: "" };
+}
+
+export const NodeAddress: MessageFns<NodeAddress> = {
+  encode(message: NodeAddress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.ipv4 !== "") {
+      writer.uint32(18).string(message.ipv4);
+    }
+    if (message.ipv6 !== "") {
+      writer.uint32(26).string(message.ipv6);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodeAddress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodeAddress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ipv4 = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ipv6 = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NodeAddress>): NodeAddress {
+    return NodeAddress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NodeAddress>): NodeAddress {
+    const message = createBaseNodeAddress();
+    message.nodeId = object.nodeId ?? "";
+    message.ipv4 = object.ipv4 ?? "";
+    message.ipv6 = object.ipv6 ?? "";
     return message;
   },
 };
@@ -2984,7 +3426,7 @@ export const ContainerSpec_SysctlsEntry: MessageFns<ContainerSpec_SysctlsEntry> 
 };
 
 function createBaseNetworkAttachmentConfig(): NetworkAttachmentConfig {
-  return { target: "", aliases: [] };
+  return { target: "", aliases: [], ipv4: [], ipv6: [], mac: "", interfaceName: "", gatewayPriority: 0, sysctls: {} };
 }
 
 export const NetworkAttachmentConfig: MessageFns<NetworkAttachmentConfig> = {
@@ -2995,6 +3437,24 @@ export const NetworkAttachmentConfig: MessageFns<NetworkAttachmentConfig> = {
     for (const v of message.aliases) {
       writer.uint32(18).string(v!);
     }
+    for (const v of message.ipv4) {
+      writer.uint32(26).string(v!);
+    }
+    for (const v of message.ipv6) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.mac !== "") {
+      writer.uint32(42).string(message.mac);
+    }
+    if (message.interfaceName !== "") {
+      writer.uint32(50).string(message.interfaceName);
+    }
+    if (message.gatewayPriority !== 0) {
+      writer.uint32(56).int32(message.gatewayPriority);
+    }
+    globalThis.Object.entries(message.sysctls).forEach(([key, value]: [string, string]) => {
+      NetworkAttachmentConfig_SysctlsEntry.encode({ key: key as any, value }, writer.uint32(66).fork()).join();
+    });
     return writer;
   },
 
@@ -3027,6 +3487,57 @@ export const NetworkAttachmentConfig: MessageFns<NetworkAttachmentConfig> = {
             message.aliases.push(reader.string());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ipv4.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.ipv6.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.mac = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.interfaceName = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.gatewayPriority = reader.int32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            const entry8 = NetworkAttachmentConfig_SysctlsEntry.decode(reader, reader.uint32());
+            if (entry8.value !== undefined) {
+              message.sysctls[entry8.key] = entry8.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3046,6 +3557,87 @@ export const NetworkAttachmentConfig: MessageFns<NetworkAttachmentConfig> = {
     const message = createBaseNetworkAttachmentConfig();
     message.target = object.target ?? "";
     message.aliases = object.aliases?.map((e) => e) || [];
+    message.ipv4 = object.ipv4?.map((e) => e) || [];
+    message.ipv6 = object.ipv6?.map((e) => e) || [];
+    message.mac = object.mac ?? "";
+    message.interfaceName = object.interfaceName ?? "";
+    message.gatewayPriority = object.gatewayPriority ?? 0;
+    message.sysctls = (globalThis.Object.entries(object.sysctls ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseNetworkAttachmentConfig_SysctlsEntry(): NetworkAttachmentConfig_SysctlsEntry {
+  return { key: "", value: "" };
+}
+
+export const NetworkAttachmentConfig_SysctlsEntry: MessageFns<NetworkAttachmentConfig_SysctlsEntry> = {
+  encode(message: NetworkAttachmentConfig_SysctlsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkAttachmentConfig_SysctlsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkAttachmentConfig_SysctlsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NetworkAttachmentConfig_SysctlsEntry>): NetworkAttachmentConfig_SysctlsEntry {
+    return NetworkAttachmentConfig_SysctlsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkAttachmentConfig_SysctlsEntry>): NetworkAttachmentConfig_SysctlsEntry {
+    const message = createBaseNetworkAttachmentConfig_SysctlsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -3255,6 +3847,9 @@ export const TaskSpec: MessageFns<TaskSpec> = {
     if (message.forceUpdate !== 0) {
       writer.uint32(56).uint64(message.forceUpdate);
     }
+    if (message.drainMs !== undefined) {
+      writer.uint32(64).uint64(message.drainMs);
+    }
     return writer;
   },
 
@@ -3327,6 +3922,14 @@ export const TaskSpec: MessageFns<TaskSpec> = {
             message.forceUpdate = longToNumber(reader.uint64());
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.drainMs = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3361,6 +3964,7 @@ export const TaskSpec: MessageFns<TaskSpec> = {
       : undefined;
     message.networks = object.networks?.map((e) => NetworkAttachmentConfig.fromPartial(e)) || [];
     message.forceUpdate = object.forceUpdate ?? 0;
+    message.drainMs = object.drainMs ?? undefined;
     return message;
   },
 };
@@ -3480,6 +4084,121 @@ export const UpdateConfig: MessageFns<UpdateConfig> = {
   },
 };
 
+function createBasePortConfig(): PortConfig {
+  return { name: "", protocol: 0, target: 0, published: 0, mode: 0, hostIp: "" };
+}
+
+export const PortConfig: MessageFns<PortConfig> = {
+  encode(message: PortConfig, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.protocol !== 0) {
+      writer.uint32(16).int32(message.protocol);
+    }
+    if (message.target !== 0) {
+      writer.uint32(24).uint32(message.target);
+    }
+    if (message.published !== 0) {
+      writer.uint32(32).uint32(message.published);
+    }
+    if (message.mode !== 0) {
+      writer.uint32(40).int32(message.mode);
+    }
+    if (message.hostIp !== "") {
+      writer.uint32(50).string(message.hostIp);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PortConfig {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePortConfig();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.protocol = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.target = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.published = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.mode = reader.int32() as any;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.hostIp = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PortConfig>): PortConfig {
+    return PortConfig.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PortConfig>): PortConfig {
+    const message = createBasePortConfig();
+    message.name = object.name ?? "";
+    message.protocol = object.protocol ?? 0;
+    message.target = object.target ?? 0;
+    message.published = object.published ?? 0;
+    message.mode = object.mode ?? 0;
+    message.hostIp = object.hostIp ?? "";
+    return message;
+  },
+};
+
 function createBaseServiceSpec(): ServiceSpec {
   return {
     annotations: undefined,
@@ -3488,6 +4207,7 @@ function createBaseServiceSpec(): ServiceSpec {
     update: undefined,
     rollback: undefined,
     endpointMode: 0,
+    ports: [],
   };
 }
 
@@ -3510,6 +4230,9 @@ export const ServiceSpec: MessageFns<ServiceSpec> = {
     }
     if (message.endpointMode !== 0) {
       writer.uint32(48).int32(message.endpointMode);
+    }
+    for (const v of message.ports) {
+      PortConfig.encode(v!, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -3575,6 +4298,14 @@ export const ServiceSpec: MessageFns<ServiceSpec> = {
             message.endpointMode = reader.int32() as any;
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.ports.push(PortConfig.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3604,6 +4335,7 @@ export const ServiceSpec: MessageFns<ServiceSpec> = {
       ? UpdateConfig.fromPartial(object.rollback)
       : undefined;
     message.endpointMode = object.endpointMode ?? 0;
+    message.ports = object.ports?.map((e) => PortConfig.fromPartial(e)) || [];
     return message;
   },
 };
@@ -3788,6 +4520,7 @@ function createBaseService(): Service {
     vips: [],
     updateStatus: undefined,
     pendingDelete: false,
+    ports: [],
   };
 }
 
@@ -3816,6 +4549,9 @@ export const Service: MessageFns<Service> = {
     }
     if (message.pendingDelete !== false) {
       writer.uint32(64).bool(message.pendingDelete);
+    }
+    for (const v of message.ports) {
+      PortConfig.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -3897,6 +4633,14 @@ export const Service: MessageFns<Service> = {
             message.pendingDelete = reader.bool();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.ports.push(PortConfig.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3928,6 +4672,7 @@ export const Service: MessageFns<Service> = {
       ? UpdateStatus.fromPartial(object.updateStatus)
       : undefined;
     message.pendingDelete = object.pendingDelete ?? false;
+    message.ports = object.ports?.map((e) => PortConfig.fromPartial(e)) || [];
     return message;
   },
 };
@@ -4060,7 +4805,16 @@ export const TaskStatus: MessageFns<TaskStatus> = {
 };
 
 function createBaseNetworkAttachment(): NetworkAttachment {
-  return { networkId: "", ipv4: "", ipv6: "", mac: "", aliases: [] };
+  return {
+    networkId: "",
+    ipv4: "",
+    ipv6: "",
+    mac: "",
+    aliases: [],
+    interfaceName: "",
+    gatewayPriority: 0,
+    sysctls: {},
+  };
 }
 
 export const NetworkAttachment: MessageFns<NetworkAttachment> = {
@@ -4080,6 +4834,15 @@ export const NetworkAttachment: MessageFns<NetworkAttachment> = {
     for (const v of message.aliases) {
       writer.uint32(42).string(v!);
     }
+    if (message.interfaceName !== "") {
+      writer.uint32(50).string(message.interfaceName);
+    }
+    if (message.gatewayPriority !== 0) {
+      writer.uint32(56).int32(message.gatewayPriority);
+    }
+    globalThis.Object.entries(message.sysctls).forEach(([key, value]: [string, string]) => {
+      NetworkAttachment_SysctlsEntry.encode({ key: key as any, value }, writer.uint32(66).fork()).join();
+    });
     return writer;
   },
 
@@ -4136,6 +4899,33 @@ export const NetworkAttachment: MessageFns<NetworkAttachment> = {
             message.aliases.push(reader.string());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.interfaceName = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.gatewayPriority = reader.int32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            const entry8 = NetworkAttachment_SysctlsEntry.decode(reader, reader.uint32());
+            if (entry8.value !== undefined) {
+              message.sysctls[entry8.key] = entry8.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4158,6 +4948,84 @@ export const NetworkAttachment: MessageFns<NetworkAttachment> = {
     message.ipv6 = object.ipv6 ?? "";
     message.mac = object.mac ?? "";
     message.aliases = object.aliases?.map((e) => e) || [];
+    message.interfaceName = object.interfaceName ?? "";
+    message.gatewayPriority = object.gatewayPriority ?? 0;
+    message.sysctls = (globalThis.Object.entries(object.sysctls ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseNetworkAttachment_SysctlsEntry(): NetworkAttachment_SysctlsEntry {
+  return { key: "", value: "" };
+}
+
+export const NetworkAttachment_SysctlsEntry: MessageFns<NetworkAttachment_SysctlsEntry> = {
+  encode(message: NetworkAttachment_SysctlsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkAttachment_SysctlsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkAttachment_SysctlsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NetworkAttachment_SysctlsEntry>): NetworkAttachment_SysctlsEntry {
+    return NetworkAttachment_SysctlsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkAttachment_SysctlsEntry>): NetworkAttachment_SysctlsEntry {
+    const message = createBaseNetworkAttachment_SysctlsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -4178,6 +5046,7 @@ function createBaseTask(): Task {
     serviceName: "",
     stack: "",
     startAfter: 0,
+    ports: [],
   };
 }
 
@@ -4224,6 +5093,9 @@ export const Task: MessageFns<Task> = {
     }
     if (message.startAfter !== 0) {
       writer.uint32(112).uint64(message.startAfter);
+    }
+    for (const v of message.ports) {
+      PortConfig.encode(v!, writer.uint32(122).fork()).join();
     }
     return writer;
   },
@@ -4353,6 +5225,14 @@ export const Task: MessageFns<Task> = {
             message.startAfter = longToNumber(reader.uint64());
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.ports.push(PortConfig.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4386,6 +5266,7 @@ export const Task: MessageFns<Task> = {
     message.serviceName = object.serviceName ?? "";
     message.stack = object.stack ?? "";
     message.startAfter = object.startAfter ?? 0;
+    message.ports = object.ports?.map((e) => PortConfig.fromPartial(e)) || [];
     return message;
   },
 };

@@ -1,12 +1,12 @@
 // The structured flags: --network and --mount, as comma-separated key=value fields.
 import type { Issue } from "#base/errors.ts";
 import { parseSize, splitPair } from "#control-plane/stack/quantities.ts";
-import type { Mount, NetworkAttachmentConfig } from "#proto/gen/types.ts";
+import { type Mount, NetworkAttachmentConfig } from "#proto/gen/types.ts";
 
 /** "backend", or "name=backend,alias=db,alias=database". */
 export const parseNetwork = (flag: string, written: string, issues: Issue[]): NetworkAttachmentConfig => {
-  if (!written.includes("=")) return { target: written, aliases: [] };
-  const out: NetworkAttachmentConfig = { target: "", aliases: [] };
+  if (!written.includes("=")) return NetworkAttachmentConfig.fromPartial({ target: written });
+  const out = NetworkAttachmentConfig.fromPartial({});
   for (const field of written.split(",")) {
     const [key, value] = splitPair(field);
     if (key === "name") out.target = value;

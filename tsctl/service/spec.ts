@@ -204,6 +204,7 @@ const apply = (base: ServiceSpec, flags: ServiceFlags, context: FlagContext): Se
     endpointMode:
       read.choice("--endpoint-mode", flags.endpointMode, { vip: EndpointMode.VIP, dnsrr: EndpointMode.DNSRR }) ??
       base.endpointMode,
+    ports: base.ports,
   };
   refuseAll("The command", read.issues);
   return spec;
