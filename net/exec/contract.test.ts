@@ -1,16 +1,13 @@
 // The same scenarios on the strict model and on the real kernel: both take the same ops, refuse the same ops with the same
 // code, and show the same state.
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
 import { execute } from "#net/exec/executor.ts";
 import { Kernel } from "#net/exec/kernel.ts";
 import { KernelModel } from "#net/exec/kernel-model.ts";
 import { observe } from "#net/exec/observe.ts";
-import { type ScratchNetns, scratchNetns } from "#net/kernel/scratch-netns.ts";
+import { scratchHost } from "#net/exec/testing/scratch-host.ts";
 import type { HostState } from "#net/model/host-state.ts";
 import { makeRuleset } from "#net/plan/nat/ruleset.ts";
 import type { NetOp } from "#net/plan/op.ts";
@@ -22,8 +19,9 @@ import {
   emptyHost,
   host,
   macOf,
-  OTHER_VTEP,
   overlayNetwork,
+  remote,
+  virtualService,
 } from "#net/plan/testdata.ts";
 
 type Subject = {
@@ -47,12 +45,11 @@ const model = (): Subject => {
 };
 
 const real = (): Subject => {
-  const netns: ScratchNetns = scratchNetns();
+  const { netns, place, remove } = scratchHost();
   netns.exec("ip", "link", "add", "uplink", "address", "52:54:00:00:00:01", "type", "bridge");
   netns.exec("ip", "link", "set", "uplink", "up");
   netns.exec("ip", "addr", "add", "192.0.2.1/24", "dev", "uplink");
-  const runDir = mkdtempSync(join(tmpdir(), "tswarm-test-"));
-  const kernel = new Kernel({ runDir, hostNetns: netns.path });
+  const kernel = new Kernel(place);
   const act = (op: NetOp): string => {
     let code = "";
     execute([op], kernel, (_, error) => void (code = error?.code ?? ""));
@@ -61,8 +58,7 @@ const real = (): Subject => {
   const end = (): void => {
     for (const ns of kernel.namespaces()) act({ op: "netns-del", ns });
     kernel.releaseAll();
-    netns.remove();
-    rmSync(runDir, { recursive: true, force: true });
+    remove();
   };
   return { act, state: () => observe(kernel), end };
 };
@@ -87,14 +83,12 @@ const comparable = (state: HostState, ours: (name: string) => boolean) =>
   );
 const notUplink = (name: string): boolean => name !== "uplink";
 
-const overlay = overlayNetwork(1, {
-  services: [{ id: "s", ipv4: "10.1.0.100", ipv6: "", backends: [{ ipv4: "10.1.0.2", ipv6: "" }] }],
-});
+const overlay = overlayNetwork(1, { services: [virtualService(overlayNetwork(1), "s", 100, [2])] });
 const bridge = bridgeNetwork(1, { icc: false });
 const wired = host({
   networks: [overlay, bridge],
   containers: [container("t1", attach(overlay, 2), attach(bridge, 2, "eth1"))],
-  remotes: [{ networkId: overlay.id, ipv4: "10.1.0.9", ipv6: "fd00:1::9", mac: macOf(9), vtep: OTHER_VTEP }],
+  remotes: [remote(overlay, 9)],
 });
 const BRIDGE = { kind: "bridge", mac: macOf(1), mtuBytes: 1500 } as const;
 

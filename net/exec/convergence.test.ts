@@ -11,9 +11,10 @@ import {
   container,
   emptyHost,
   host,
-  macOf,
   OTHER_VTEP,
   overlayNetwork,
+  remote,
+  virtualService,
 } from "#net/plan/testdata.ts";
 
 // A dump knows nothing of pairs but what the links say: a new model of the same state is what a restarted agent has.
@@ -37,15 +38,13 @@ const arbitraryHost: fc.Arbitrary<HostNetworks> = fc
   .record({
     tasks: fc.uniqueArray(fc.integer({ min: 2, max: 9 }), { maxLength: 6 }),
     membership: fc.array(fc.subarray([0, 1, 2, 3]), { minLength: 10, maxLength: 10 }),
-    remote: fc.subarray([20, 21, 22, 23]),
+    others: fc.subarray([20, 21, 22, 23]),
     vtep: fc.constantFrom(OTHER_VTEP, "192.0.2.3"),
     mtuBytes: fc.constantFrom(0, 1300),
     backends: fc.subarray([2, 3, 20]),
   })
-  .map(({ tasks, membership, remote, vtep, mtuBytes, backends }) => {
-    const services = [
-      { id: "s", ipv4: "10.1.0.100", ipv6: "", backends: backends.map((n) => ({ ipv4: `10.1.0.${n}`, ipv6: "" })) },
-    ];
+  .map(({ tasks, membership, others, vtep, mtuBytes, backends }) => {
+    const services = [virtualService(NETWORKS[0]!, "s", 100, backends)];
     const containers = tasks.map((n) =>
       container(`t${n}`, ...membership[n]!.map((network, i) => attach(NETWORKS[network]!, n, `eth${i}`))),
     );
@@ -53,17 +52,7 @@ const arbitraryHost: fc.Arbitrary<HostNetworks> = fc
     return host({
       networks: used.map((n) => ({ ...n, mtuBytes, services: n.id === "overlay1" ? services : [] })),
       containers,
-      remotes: used
-        .filter((n) => n.driver === "overlay")
-        .flatMap((n) =>
-          remote.map((r) => ({
-            networkId: n.id,
-            ipv4: attach(n, r).ipv4.split("/")[0]!,
-            ipv6: "",
-            mac: macOf(r),
-            vtep,
-          })),
-        ),
+      remotes: used.filter((n) => n.driver === "overlay").flatMap((n) => others.map((other) => remote(n, other, vtep))),
     });
   });
 

@@ -1,15 +1,11 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expect } from "chai";
 import { HostNetworking } from "#net/exec/host-networking.ts";
-import { type ScratchNetns, scratchNetns } from "#net/kernel/scratch-netns.ts";
+import { type ScratchHost, scratchHost } from "#net/exec/testing/scratch-host.ts";
 import { bridgeName } from "#net/model/ifname.ts";
 import { attach, bridgeNetwork, container, host, overlayNetwork } from "#net/plan/testdata.ts";
 
 describe("HostNetworking", () => {
-  let netns: ScratchNetns;
-  let runDir: string;
+  let scratch: ScratchHost;
   let networking: HostNetworking;
   const bridge = bridgeNetwork(1);
   const withContainers = (n: number) =>
@@ -19,18 +15,16 @@ describe("HostNetworking", () => {
     });
 
   beforeEach(async () => {
-    netns = scratchNetns();
-    runDir = mkdtempSync(join(tmpdir(), "tswarm-test-"));
-    networking = await HostNetworking.start({ runDir, hostNetns: netns.path });
+    scratch = scratchHost();
+    networking = await HostNetworking.start(scratch.place);
   });
   afterEach(async () => {
     await networking.teardown();
     await networking.stop();
-    netns.remove();
-    rmSync(runDir, { recursive: true, force: true });
+    scratch.remove();
   });
 
-  const ports = (): number => netns.ip("link").filter((l) => l.ifname.startsWith("tsv")).length;
+  const ports = (): number => scratch.netns.ip("link").filter((l) => l.ifname.startsWith("tsv")).length;
 
   it("applies in order, and what waits as one with the latest", async () => {
     const first = networking.apply(withContainers(1));
@@ -50,19 +44,19 @@ describe("HostNetworking", () => {
 
   it("does not touch a foreign link that has our name: reports it and wires the rest", async () => {
     const name = bridgeName(bridge.id, bridge.name);
-    netns.exec("ip", "tuntap", "add", "dev", name, "mode", "tap");
+    scratch.netns.exec("ip", "tuntap", "add", "dev", name, "mode", "tap");
     const desired = withContainers(1);
     const { errors } = await networking.apply({ ...desired, containers: [...desired.containers, container("alone")] });
     expect(errors[0]!.reason).to.match(/EEXIST/);
     expect(new Set(errors.map((e) => e.namespace))).to.deep.equal(new Set(["", "c-t0"]));
-    expect(netns.ip("link", "show", name)[0].linkinfo.info_kind).to.equal("tun");
-    netns.exec("ip", "link", "del", name);
+    expect(scratch.netns.ip("link", "show", name)[0].linkinfo.info_kind).to.equal("tun");
+    scratch.netns.exec("ip", "link", "del", name);
     expect((await networking.apply(desired)).errors).to.deep.equal([]);
   });
 
   it("repairs", async () => {
     await networking.apply(withContainers(2));
-    netns.exec("ip", "link", "del", netns.ip("link").find((l) => l.ifname.startsWith("tsv"))!.ifname);
+    scratch.netns.exec("ip", "link", "del", scratch.netns.ip("link").find((l) => l.ifname.startsWith("tsv"))!.ifname);
     const { drift, errors } = await networking.repair(withContainers(2));
     expect(errors).to.deep.equal([]);
     expect(drift.join("\n")).to.match(/link add tsv/);
@@ -74,6 +68,6 @@ describe("HostNetworking", () => {
     let code = "";
     await networking.apply(withContainers(1)).catch((error) => (code = error.code));
     expect(code).to.equal("cancelled");
-    networking = await HostNetworking.start({ runDir, hostNetns: netns.path });
+    networking = await HostNetworking.start(scratch.place);
   });
 });

@@ -1,90 +1,74 @@
 // Two hosts, each a namespace of its own, joined by a bridge in a third: wired by the product, looked at with iproute2, nft
 // and ping.
 
-import { execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expect } from "chai";
 import { netnsPathOf } from "#net/exec/kernel.ts";
 import { type ApplyReport, Reconciler } from "#net/exec/reconciler.ts";
+import { type ScratchHost, scratchHost } from "#net/exec/testing/scratch-host.ts";
 import { type ScratchNetns, scratchNetns } from "#net/kernel/scratch-netns.ts";
 import type { Attachment, HostNetwork, HostNetworks } from "#net/model/host-networks.ts";
 import { bridgeName } from "#net/model/ifname.ts";
-import { attach, bridgeNetwork, container, macOf, overlayNetwork } from "#net/plan/testdata.ts";
+import { attach, bridgeNetwork, container, macOf, overlayNetwork, remote, virtualService } from "#net/plan/testdata.ts";
 
-type Host = {
-  readonly netns: ScratchNetns;
-  readonly runDir: string;
-  readonly reconciler: Reconciler;
-  readonly vtep: string;
-};
+type Host = ScratchHost & { readonly reconciler: Reconciler };
 
 const VTEPS = ["192.0.2.1", "192.0.2.2"] as const;
+const VTEPS6 = ["2001:db8::2", "2001:db8::3"] as const;
 const UPSTREAM = "203.0.113.1";
 const UPSTREAM6 = "2001:db8:ffff::1";
 const MARKER = /tswarm/;
 
-const inside = (host: Host, taskId: string, ...command: string[]): string =>
-  execFileSync("nsenter", [`--net=${netnsPathOf(host.runDir, `c-${taskId}`)}`, ...command], {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+const ipIn =
+  (netns: ScratchNetns) =>
+  (command: string): void =>
+    void netns.exec("ip", ...command.split(" "));
 
-const json = (host: Host, ns: string, ...command: string[]) =>
-  JSON.parse(
-    execFileSync("nsenter", [`--net=${netnsPathOf(host.runDir, ns)}`, ...command], { encoding: "utf8" }) || "[]",
-  );
+const json = (host: Host, ns: string, ...command: string[]) => JSON.parse(host.inside(ns, ...command) || "[]");
 
 const ping = (host: Host, taskId: string, address: string, waitSeconds = 2): string =>
-  inside(host, taskId, "ping", "-c1", "-W", String(waitSeconds), "-n", address);
+  host.inside(`c-${taskId}`, "ping", "-c1", "-W", String(waitSeconds), "-n", address);
 
 const expectUnreachable = (host: Host, taskId: string, address: string): void => {
-  expect(inside(host, taskId, "sh", "-c", `ping -c1 -W0.3 -n ${address} || true`)).to.match(/ 0 received/);
+  expect(host.inside(`c-${taskId}`, "sh", "-c", `ping -c1 -W0.3 -n ${address} || true`)).to.match(/ 0 received/);
 };
 
 /** A server in a container that says its name to whoever connects; its address counts, not what comes. */
 const serve = async (host: Host, taskId: string, family: "-4" | "-6" = "-4") => {
   const script = `require("net").createServer((s) => s.on("error", () => {}).end(${JSON.stringify(taskId)} + " " + s.remoteAddress)).listen(8080, "${family === "-4" ? "0.0.0.0" : "::"}", () => console.log("ready"))`;
-  const child = spawn("nsenter", [`--net=${netnsPathOf(host.runDir, `c-${taskId}`)}`, process.execPath, "-e", script]);
+  const child = host.spawn(`c-${taskId}`, process.execPath, "-e", script);
   await once(child.stdout, "data");
   return child;
 };
 
 const connect = (host: Host, taskId: string, address: string): string => {
   const script = `const s = require("net").connect(8080, "${address}"); s.setTimeout(3000, () => { console.log("timeout"); process.exit(); }); s.on("error", (e) => console.log(e.code)); s.on("data", (d) => console.log(String(d)))`;
-  return inside(host, taskId, process.execPath, "-e", script).trim();
+  return host.inside(`c-${taskId}`, process.execPath, "-e", script).trim();
 };
 
 describe("wiring of two hosts", function () {
   this.timeout(60_000);
-  const overlay = overlayNetwork(1, {
+  const app = overlayNetwork(1);
+  const overlay: HostNetwork = {
+    ...app,
     services: [
-      { id: "web", ipv4: "10.1.0.100", ipv6: "fd00:1::64", backends: [{ ipv4: "10.1.0.3", ipv6: "fd00:1::3" }] },
-      { id: "self", ipv4: "10.1.0.101", ipv6: "", backends: [{ ipv4: "10.1.0.2", ipv6: "" }] },
-      { id: "idle", ipv4: "10.1.0.102", ipv6: "", backends: [] },
+      virtualService(app, "web", 100, [3]),
+      virtualService(app, "self", 101, [2]),
+      virtualService(app, "idle", 102),
     ],
-  });
+  };
   const bridge = bridgeNetwork(1);
   const quiet = bridgeNetwork(2, { icc: false });
   const hosts: Host[] = [];
-  const scratch: ScratchNetns[] = [];
-  const children: ReturnType<typeof spawn>[] = [];
+  let segment: ScratchNetns | undefined;
+  const children: ChildProcess[] = [];
 
   const desired = (me: 0 | 1, extra: Partial<HostNetworks> = {}): HostNetworks => ({
     node: { vtep: VTEPS[me], dataPathPort: 4789 },
     networks: [overlay],
     containers: [container(`t${2 + me}`, attach(overlay, 2 + me))],
-    remotes: [
-      {
-        networkId: overlay.id,
-        ipv4: `10.1.0.${3 - me}`,
-        ipv6: `fd00:1::${3 - me}`,
-        mac: macOf(3 - me),
-        vtep: VTEPS[me === 0 ? 1 : 0],
-      },
-    ],
+    remotes: [remote(overlay, 3 - me, VTEPS[me === 0 ? 1 : 0])],
     ...extra,
   });
 
@@ -94,43 +78,27 @@ describe("wiring of two hosts", function () {
   };
 
   before(() => {
-    const segment = scratchNetns();
-    scratch.push(segment);
-    segment.exec("ip", "link", "add", "segment", "type", "bridge");
-    segment.exec("ip", "link", "set", "segment", "up");
-    segment.exec("ip", "addr", "add", "192.0.2.254/24", "dev", "segment");
-    segment.exec("ip", "addr", "add", `${UPSTREAM}/32`, "dev", "lo");
-    segment.exec("ip", "addr", "add", "2001:db8::254/64", "dev", "segment", "nodad");
-    segment.exec("ip", "addr", "add", `${UPSTREAM6}/128`, "dev", "lo", "nodad");
-    segment.exec("ip", "link", "set", "lo", "up");
-    for (const vtep of VTEPS) {
-      const netns = scratchNetns();
-      scratch.push(netns);
-      const port = `p${scratch.length}`;
-      netns.exec("ip", "link", "set", "lo", "up");
-      segment.exec(
-        "ip",
-        "link",
-        "add",
-        port,
-        "master",
-        "segment",
-        "type",
-        "veth",
-        "peer",
-        "name",
-        "uplink",
-        "netns",
-        netns.name,
-      );
-      segment.exec("ip", "link", "set", port, "up");
-      netns.exec("ip", "addr", "add", `${vtep}/24`, "dev", "uplink");
-      netns.exec("ip", "link", "set", "uplink", "up");
-      netns.exec("ip", "route", "add", "default", "via", "192.0.2.254");
-      netns.exec("ip", "addr", "add", `2001:db8::${scratch.length}/64`, "dev", "uplink", "nodad");
-      netns.exec("ip", "route", "add", "default", "via", "2001:db8::254");
-      const runDir = mkdtempSync(join(tmpdir(), "tswarm-test-"));
-      hosts.push({ netns, runDir, vtep, reconciler: new Reconciler({ runDir, hostNetns: netns.path }) });
+    segment = scratchNetns();
+    const upstream = ipIn(segment);
+    upstream("link add segment type bridge");
+    upstream("link set segment up");
+    upstream("addr add 192.0.2.254/24 dev segment");
+    upstream(`addr add ${UPSTREAM}/32 dev lo`);
+    upstream("addr add 2001:db8::254/64 dev segment nodad");
+    upstream(`addr add ${UPSTREAM6}/128 dev lo nodad`);
+    upstream("link set lo up");
+    for (const [i, vtep] of VTEPS.entries()) {
+      const host = scratchHost();
+      hosts.push({ ...host, reconciler: new Reconciler(host.place) });
+      upstream(`link add p${i} master segment type veth peer name uplink netns ${host.netns.name}`);
+      upstream(`link set p${i} up`);
+      const ip = ipIn(host.netns);
+      ip("link set lo up");
+      ip(`addr add ${vtep}/24 dev uplink`);
+      ip("link set uplink up");
+      ip("route add default via 192.0.2.254");
+      ip(`addr add ${VTEPS6[i]}/64 dev uplink nodad`);
+      ip("route add default via 2001:db8::254");
     }
   });
 
@@ -138,9 +106,9 @@ describe("wiring of two hosts", function () {
     for (const child of children) child.kill();
     for (const host of hosts) {
       host.reconciler.teardown();
-      rmSync(host.runDir, { recursive: true, force: true });
+      host.remove();
     }
-    for (const netns of scratch) netns.remove();
+    segment?.remove();
   });
 
   it("wires an overlay over both, and has nothing left to do", () => {
@@ -153,7 +121,7 @@ describe("wiring of two hosts", function () {
   it("passes IPv4 and IPv6 between the containers, at the full MTU", () => {
     expect(ping(hosts[0]!, "t2", "10.1.0.3")).to.match(/1 received/);
     expect(ping(hosts[0]!, "t2", "fd00:1::3")).to.match(/1 received/);
-    expect(inside(hosts[0]!, "t2", "ping", "-c1", "-W2", "-M", "do", "-s", "1422", "10.1.0.3")).to.match(/1 received/);
+    expect(hosts[0]!.inside("c-t2", "ping", "-c1", "-W2", "-M", "do", "-s", "1422", "10.1.0.3")).to.match(/1 received/);
   });
 
   it("has the forwarding entries and neighbours that iproute2 shows", () => {
@@ -200,11 +168,11 @@ describe("wiring of two hosts", function () {
 
   it("keeps an established connection while backends change", async () => {
     const script = `const s = require("net").createServer((s) => s.on("data", (d) => s.write(d))).listen(9090, "0.0.0.0", () => console.log("ready"))`;
-    const server = spawn("nsenter", [`--net=${netnsPathOf(hosts[1]!.runDir, "c-t3")}`, process.execPath, "-e", script]);
+    const server = hosts[1]!.spawn("c-t3", process.execPath, "-e", script);
     children.push(server);
     await once(server.stdout, "data");
     const talk = `const s = require("net").connect(9090, "10.1.0.100"); s.on("data", (d) => process.stdout.write(d)); process.stdin.on("data", (d) => s.write(d)); s.on("error", (e) => console.log(e.code))`;
-    const client = spawn("nsenter", [`--net=${netnsPathOf(hosts[0]!.runDir, "c-t2")}`, process.execPath, "-e", talk]);
+    const client = hosts[0]!.spawn("c-t2", process.execPath, "-e", talk);
     children.push(client);
     client.stdin.write("one");
     expect(String((await once(client.stdout, "data"))[0])).to.equal("one");
@@ -234,7 +202,7 @@ describe("wiring of two hosts", function () {
 
   it("repairs an overlay whose namespace someone removed", () => {
     const host = hosts[0]!;
-    execFileSync("umount", [netnsPathOf(host.runDir, "o-4097")]);
+    execFileSync("umount", [netnsPathOf(host.place.runDir, "o-4097")]);
     done(host.reconciler.repair(desired(0)));
     expect(done(host.reconciler.repair(desired(0))).drift).to.deep.equal([]);
     expect(ping(host, "t2", "10.1.0.3")).to.match(/1 received/);
@@ -242,11 +210,10 @@ describe("wiring of two hosts", function () {
   });
 
   it("runs over an IPv6 underlay as well", () => {
-    const vteps = ["2001:db8::2", "2001:db8::3"] as const;
     for (const me of [0, 1] as const) {
       const { remotes, ...rest } = desired(me);
-      const moved = remotes.map((r) => ({ ...r, vtep: vteps[me === 0 ? 1 : 0] }));
-      done(hosts[me]!.reconciler.apply({ ...rest, remotes: moved, node: { vtep: vteps[me], dataPathPort: 4790 } }));
+      const moved = remotes.map((r) => ({ ...r, vtep: VTEPS6[me === 0 ? 1 : 0] }));
+      done(hosts[me]!.reconciler.apply({ ...rest, remotes: moved, node: { vtep: VTEPS6[me], dataPathPort: 4790 } }));
     }
     expect(ping(hosts[0]!, "t2", "10.1.0.3")).to.match(/1 received/);
     expect(ping(hosts[1]!, "t3", "fd00:1::2")).to.match(/1 received/);
@@ -270,7 +237,7 @@ describe("wiring of two hosts", function () {
     expect(ping(host, "q14", UPSTREAM)).to.match(/1 received/);
     expectUnreachable(host, "b12", "172.20.2.14");
     expectUnreachable(host, "q14", "172.20.2.15");
-    expect(inside(host, "b12", "ip", "-6", "addr")).to.equal("");
+    expect(host.inside("c-b12", "ip", "-6", "addr")).to.equal("");
     const again = desired(0, { networks: [bridge, quiet], containers, remotes: [] });
     expect(done(host.reconciler.repair(again)).drift).to.deep.equal([]);
     host.netns.exec("ip", "link", "del", bridgeName(quiet.id, quiet.name));

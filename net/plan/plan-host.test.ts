@@ -10,24 +10,18 @@ import {
   container,
   emptyHost,
   host,
-  macOf,
-  OTHER_VTEP,
   overlayNetwork,
+  remote,
+  virtualService,
 } from "#net/plan/testdata.ts";
 
 const GOLDEN = new URL("./testdata/plans.txt", import.meta.url);
 
-const web = {
-  id: "web",
-  ipv4: "10.1.0.100",
-  ipv6: "fd00:1::64",
-  backends: [
-    { ipv4: "10.1.0.2", ipv6: "fd00:1::2" },
-    { ipv4: "10.1.0.9", ipv6: "" },
-  ],
-};
-const idle = { id: "idle", ipv4: "10.1.0.101", ipv6: "", backends: [] };
-const overlay = overlayNetwork(1, { services: [web, idle] });
+const app = overlayNetwork(1);
+const both = virtualService(app, "web", 100, [2]);
+const web = { ...both, backends: [...both.backends, { ipv4: "10.1.0.9", ipv6: "" }] };
+const idle = { ...virtualService(app, "idle", 101), ipv6: "" };
+const overlay = { ...app, services: [web, idle] };
 const internal = overlayNetwork(2, { internal: true, mtuBytes: 1400 });
 const bridge = bridgeNetwork(1);
 const quiet = bridgeNetwork(2, { internal: true, icc: false });
@@ -46,7 +40,7 @@ const HOSTS: Readonly<Record<string, HostNetworks>> = {
   overlay: host({
     networks: [overlay],
     containers: [container("t1", attach(overlay, 2))],
-    remotes: [{ networkId: overlay.id, ipv4: "10.1.0.9", ipv6: "fd00:1::9", mac: macOf(9), vtep: OTHER_VTEP }],
+    remotes: [remote(overlay, 9)],
   }),
   "internal overlay": host({ networks: [internal], containers: [container("t1", attach(internal, 2))] }),
 };

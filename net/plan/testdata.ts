@@ -1,6 +1,13 @@
 // Hosts for tests.
 
-import type { Attachment, HostNetwork, HostNetworks, LocalContainer } from "#net/model/host-networks.ts";
+import type {
+  Attachment,
+  HostNetwork,
+  HostNetworks,
+  LocalContainer,
+  RemoteEndpoint,
+  VirtualService,
+} from "#net/model/host-networks.ts";
 import { freshNamespace, type HostState } from "#net/model/host-state.ts";
 
 export const NODE = { vtep: "192.0.2.1", dataPathPort: 4789 };
@@ -63,6 +70,31 @@ export const attach = (network: HostNetwork, host: number, ifname = "eth0"): Att
     ipv6: v6 ? `${v6.gateway.replace(/1$/, host.toString(16))}/64` : "",
     mac: macOf(host),
   };
+};
+
+/** Address `host` of each subnet, as a container of another node. */
+export const remote = (network: HostNetwork, host: number, vtep = OTHER_VTEP): RemoteEndpoint => ({
+  networkId: network.id,
+  ...addressesOf(network, host),
+  mac: macOf(host),
+  vtep,
+});
+
+/** Address `host` of each subnet, with the containers at `backends` behind it. */
+export const virtualService = (
+  network: HostNetwork,
+  id: string,
+  host: number,
+  backends: readonly number[] = [],
+): VirtualService => ({
+  id,
+  ...addressesOf(network, host),
+  backends: backends.map((backend) => addressesOf(network, backend)),
+});
+
+const addressesOf = (network: HostNetwork, host: number) => {
+  const { ipv4, ipv6 } = attach(network, host);
+  return { ipv4: ipv4.split("/")[0]!, ipv6: ipv6.split("/")[0]! };
 };
 
 export const macOf = (host: number): string => `02:42:00:00:00:${host.toString(16).padStart(2, "0")}`;
