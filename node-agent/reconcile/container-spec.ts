@@ -6,20 +6,13 @@ import type { TaskPaths } from "#node-agent/reconcile/task-files.ts";
 import type { ContainerSpec } from "#node-agent/runtime/runtime.ts";
 import type { Task } from "#proto/gen/types.ts";
 
-const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-const environment = (image: OciImageConfig, task: Task, hostname: string): string[] => {
+const environment = (image: OciImageConfig, own: Readonly<Record<string, string>>): string[] => {
   const env = new Map<string, string>();
-  for (const line of [
-    PATH,
-    `HOSTNAME=${hostname}`,
-    ...(task.spec!.container!.tty ? ["TERM=xterm"] : []),
-    ...image.env,
-  ]) {
+  for (const line of image.env) {
     const at = line.indexOf("=");
     env.set(line.slice(0, at), line.slice(at + 1));
   }
-  for (const [name, value] of Object.entries(task.spec!.container!.env)) env.set(name, value);
+  for (const [name, value] of Object.entries(own)) env.set(name, value);
   return [...env].map(([name, value]) => `${name}=${value}`);
 };
 
@@ -53,7 +46,7 @@ export const containerSpec = ({ task, image, rootfs, netns, hostname, paths }: C
     netns,
     hostname,
     args,
-    env: environment(image, task, hostname),
+    env: environment(image, container.env),
     cwd: container.dir || image.workdir || "/",
     user: container.user || image.user,
     tty: container.tty,

@@ -26,7 +26,7 @@ export type ContainerSpec = {
   readonly netns: { readonly path: string } | "host";
   readonly hostname: string;
   readonly args: readonly string[];
-  /** NAME=value. */
+  /** NAME=value; PATH, HOME, HOSTNAME and, on a terminal, TERM have defaults. */
   readonly env: readonly string[];
   readonly cwd: string;
   /** "name|uid[:group|gid]", looked up in the root filesystem; empty: root. */

@@ -86,6 +86,9 @@ describe("ociConfig", () => {
       "PATH=/x",
       "HOME=",
     ]);
+    const [path, ...others] = ociConfig(spec({ tty: true }), web, host).process.env;
+    expect(path).to.match(/^PATH=\/usr\/local\/sbin:/);
+    expect(others).to.deep.equal(["HOSTNAME=h", "TERM=xterm", "HOME=/srv"]);
   });
 });
 
