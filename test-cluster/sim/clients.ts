@@ -2,9 +2,10 @@
 import { TswarmError } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
 import type { Peer } from "#control-plane/raft-host/peers.ts";
-import { chance, exponential, fork, pick } from "#test-cluster/sim/draw.ts";
+import { chance, pick } from "#test-cluster/sim/draw.ts";
 import type { FaultMix } from "#test-cluster/sim/fault-mix.ts";
 import type { Life, SimMember } from "#test-cluster/sim/member.ts";
+import { type Recurring, recurring } from "#test-cluster/sim/recurring.ts";
 import type { StateChecks } from "#test-cluster/sim/state-checks.ts";
 import type { VirtualTime } from "#test-cluster/sim/virtual-time.ts";
 
@@ -21,41 +22,30 @@ export class Clients {
   #o: ClientsOptions;
   #operations = 0;
   #nodes = 0;
-  #over = false;
+  #recurring: Recurring;
 
   constructor(options: ClientsOptions) {
     this.#o = options;
-    const { mix } = options;
-    this.#repeat(mix.proposeEvery, (random) => {
+    const { mix, time } = options;
+    this.#recurring = recurring(time, options.random);
+    this.#recurring.every(mix.proposeEvery, (random) => {
       const life = this.#someone(random, 0.9);
       for (let i = 1 + random.int(mix.burst); i > 0 && life !== undefined; i--) this.propose(life, random);
     });
-    this.#repeat(mix.readEvery, (random) => {
+    this.#recurring.every(mix.readEvery, (random) => {
       const life = this.#someone(random, 0.5);
       if (life !== undefined) this.read(life);
     });
-    this.#repeat(mix.transferEvery, (random) => {
+    this.#recurring.every(mix.transferEvery, (random) => {
       this.#on(this.#someone(random, 1), (life) => life.log!.transferLeadership());
     });
-    this.#repeat(mix.churnEvery, (random) => this.#on(this.#someone(random, 1), (life) => this.#churn(life, random)));
+    this.#recurring.every(mix.churnEvery, (random) =>
+      this.#on(this.#someone(random, 1), (life) => this.#churn(life, random)),
+    );
   }
 
   end(): void {
-    this.#over = true;
-  }
-
-  #repeat(every: number, act: (random: Random) => void): void {
-    const { time } = this.#o;
-    const random = fork(this.#o.random);
-    if (every === 0) return;
-    const again = () => {
-      time.after(exponential(random, every), time.world, () => {
-        if (this.#over) return;
-        act(random);
-        again();
-      });
-    };
-    again();
+    this.#recurring.end();
   }
 
   /** Calls happen in the member's own time, so not while it is paused. */

@@ -4,6 +4,7 @@ import { between, chance, exponential, fork, pick } from "#test-cluster/sim/draw
 import type { FaultMix } from "#test-cluster/sim/fault-mix.ts";
 import type { SimMember } from "#test-cluster/sim/member.ts";
 import type { Network } from "#test-cluster/sim/network.ts";
+import { type Recurring, recurring } from "#test-cluster/sim/recurring.ts";
 import type { Trace } from "#test-cluster/sim/trace.ts";
 import type { VirtualTime } from "#test-cluster/sim/virtual-time.ts";
 
@@ -18,36 +19,23 @@ export type NemesisOptions = {
 
 export class Nemesis {
   #o: NemesisOptions;
-  #over = false;
+  #recurring: Recurring;
 
   constructor(options: NemesisOptions) {
     this.#o = options;
-    const { mix } = options;
-    this.#repeat(mix.partitionEvery, (random) => this.#partition(random));
-    this.#repeat(mix.crashEvery, (random) => this.#crash(random));
-    this.#repeat(mix.pauseEvery, (random) => this.#victim(random)?.pause(exponential(random, mix.faultMs)));
+    const { mix, time } = options;
+    this.#recurring = recurring(time, options.random);
+    this.#recurring.every(mix.partitionEvery, (random) => this.#partition(random));
+    this.#recurring.every(mix.crashEvery, (random) => this.#crash(random));
+    this.#recurring.every(mix.pauseEvery, (random) => this.#victim(random)?.pause(exponential(random, mix.faultMs)));
     const random = fork(options.random);
     for (const member of mix.crashAtStart ? options.members.values() : [])
       member.crashAfterDiskOperations(random.int(15));
-    this.#repeat(mix.diskFaultEvery, (random) => this.#victim(random)?.failNextSync());
+    this.#recurring.every(mix.diskFaultEvery, (random) => this.#victim(random)?.failNextSync());
   }
 
   end(): void {
-    this.#over = true;
-  }
-
-  #repeat(every: number, fault: (random: Random) => void): void {
-    const { time } = this.#o;
-    const random = fork(this.#o.random);
-    if (every === 0) return;
-    const again = () => {
-      time.after(exponential(random, every), time.world, () => {
-        if (this.#over) return;
-        fault(random);
-        again();
-      });
-    };
-    again();
+    this.#recurring.end();
   }
 
   #victim(random: Random): SimMember | undefined {
