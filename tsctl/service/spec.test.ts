@@ -1,10 +1,18 @@
 import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
-import { EndpointMode, FailureAction, RestartCondition, ServiceSpec, UpdateOrder } from "#proto/gen/types.ts";
+import {
+  EndpointMode,
+  FailureAction,
+  NetworkAttachmentConfig,
+  RestartCondition,
+  ServiceSpec,
+  UpdateOrder,
+} from "#proto/gen/types.ts";
 import type { ServiceFlags } from "#tsctl/service/flags.ts";
 import { changedServiceSpec, newServiceSpec } from "#tsctl/service/spec.ts";
 
 const context = { env: { HERE: "yes" }, networkId: (name: string) => (name === "backend" ? "id1" : name) };
+const attached = NetworkAttachmentConfig.fromPartial;
 const create = (flags: ServiceFlags) => newServiceSpec("i", [], flags, context);
 const refusals = (flags: ServiceFlags): string[] => {
   try {
@@ -82,10 +90,7 @@ describe("flags of service create", () => {
     [
       { network: ["backend", "name=front,alias=a,alias=b"] },
       {
-        networks: [
-          { target: "backend", aliases: [] },
-          { target: "front", aliases: ["a", "b"] },
-        ],
+        networks: [attached({ target: "backend" }), attached({ target: "front", aliases: ["a", "b"] })],
       },
     ],
   ];
@@ -202,7 +207,7 @@ describe("flags of service update", () => {
     });
     expect(after.annotations!.labels).to.deep.equal({ b: "2", c: "" });
     expect(after.task!.placement).to.deep.equal({ constraints: ["node.id==x"], spread: [], maxReplicasPerNode: 0 });
-    expect(after.task!.networks).to.deep.equal([{ target: "front", aliases: [] }]);
+    expect(after.task!.networks).to.deep.equal([attached({ target: "front" })]);
     expect(after.task!.container).to.deep.include({
       env: { A: "9", C: "3" },
       hosts: [],
