@@ -6,12 +6,13 @@ import { TswarmError } from "#base/errors.ts";
 import { execute } from "#net/exec/executor.ts";
 import { Kernel } from "#net/exec/kernel.ts";
 import { KernelModel } from "#net/exec/kernel-model.ts";
-import { observe } from "#net/exec/observe.ts";
+import { learnSysctls, observe } from "#net/exec/observe.ts";
 import { scratchHost } from "#net/exec/testing/scratch-host.ts";
-import type { HostState } from "#net/model/host-state.ts";
+import type { HostNetworks } from "#net/model/host-networks.ts";
+import { type HostState, MAIN_TABLE } from "#net/model/host-state.ts";
 import { makeRuleset } from "#net/plan/nat/ruleset.ts";
 import type { NetOp } from "#net/plan/op.ts";
-import { planHost } from "#net/plan/plan-host.ts";
+import { planHost, planTarget, targetOf } from "#net/plan/plan-host.ts";
 import {
   attach,
   bridgeNetwork,
@@ -28,6 +29,7 @@ type Subject = {
   /** The error's code, or "". */
   readonly act: (op: NetOp) => string;
   readonly state: () => HostState;
+  readonly plan: (desired: HostNetworks) => readonly NetOp[];
   readonly end: () => void;
 };
 
@@ -41,7 +43,7 @@ const model = (): Subject => {
       return TswarmError.from(error).code;
     }
   };
-  return { act, state: () => kernel.state, end: () => {} };
+  return { act, state: () => kernel.state, plan: (desired) => planHost(desired, kernel.state), end: () => {} };
 };
 
 const real = (): Subject => {
@@ -60,7 +62,13 @@ const real = (): Subject => {
     kernel.releaseAll();
     remove();
   };
-  return { act, state: () => observe(kernel), end };
+  const plan = (desired: HostNetworks): readonly NetOp[] => {
+    const state = observe(kernel);
+    const target = targetOf(desired, state);
+    learnSysctls(kernel, target, state);
+    return planTarget(target, state);
+  };
+  return { act, state: () => observe(kernel), plan, end };
 };
 
 /** What both can know: not the MACs that the kernel invents, nor settings that a fresh namespace comes with. */
@@ -75,6 +83,7 @@ const comparable = (state: HostState, ours: (name: string) => boolean) =>
           .toSorted((a, b) => a.name.localeCompare(b.name)),
         addresses: [...s.addresses.keys()].filter((a) => !a.startsWith("lo ") && !a.startsWith("uplink ")).toSorted(),
         routes: [...s.routes.values()].toSorted((a, b) => a.destination.localeCompare(b.destination)),
+        rules: [...s.rules.keys()].toSorted(),
         neighbours: [...s.neighbours.values()].toSorted((a, b) => a.ip.localeCompare(b.ip)),
         fdb: [...s.fdb.values()].toSorted((a, b) => a.mac.localeCompare(b.mac)),
         nftDigest: s.nftDigest,
@@ -101,13 +110,13 @@ for (const [name, open] of Object.entries({ model, "real kernel": real }))
     const codes = (...ops: readonly NetOp[]): string[] => ops.map((op) => subject.act(op));
 
     it("takes a whole plan, and planning again gives nothing", () => {
-      for (const op of planHost(wired, subject.state())) expect(subject.act(op), JSON.stringify(op)).to.equal("");
-      expect(planHost(wired, subject.state())).to.deep.equal([]);
+      for (const op of subject.plan(wired)) expect(subject.act(op), JSON.stringify(op)).to.equal("");
+      expect(subject.plan(wired)).to.deep.equal([]);
     });
 
     it("shows the state that the model has after a whole plan", () => {
       const reference = model();
-      for (const op of planHost(wired, reference.state())) {
+      for (const op of reference.plan(wired)) {
         reference.act(op);
         subject.act(op);
       }
@@ -115,18 +124,18 @@ for (const [name, open] of Object.entries({ model, "real kernel": real }))
     });
 
     it("takes the way back to nothing", () => {
-      for (const op of planHost(wired, subject.state())) subject.act(op);
-      for (const op of planHost(host({}), subject.state())) expect(subject.act(op), JSON.stringify(op)).to.equal("");
+      for (const op of subject.plan(wired)) subject.act(op);
+      for (const op of subject.plan(host({}))) expect(subject.act(op), JSON.stringify(op)).to.equal("");
       expect([...subject.state().namespaces.keys()]).to.deep.equal([""]);
     });
 
     it("converges after a crash at every tenth op", () => {
-      const length = planHost(wired, subject.state()).length;
+      const length = subject.plan(wired).length;
       for (let crashAfter = 1; crashAfter < length; crashAfter += 10) {
-        for (const op of planHost(wired, subject.state()).slice(0, crashAfter)) subject.act(op);
-        for (const op of planHost(wired, subject.state())) expect(subject.act(op), JSON.stringify(op)).to.equal("");
-        expect(planHost(wired, subject.state())).to.deep.equal([]);
-        for (const op of planHost(host({}), subject.state())) subject.act(op);
+        for (const op of subject.plan(wired).slice(0, crashAfter)) subject.act(op);
+        for (const op of subject.plan(wired)) expect(subject.act(op), JSON.stringify(op)).to.equal("");
+        expect(subject.plan(wired)).to.deep.equal([]);
+        for (const op of subject.plan(host({}))) subject.act(op);
       }
     });
 
@@ -144,10 +153,56 @@ for (const [name, open] of Object.entries({ model, "real kernel": real }))
           { op: "link-up", ns: "c-x", name: "gone" },
           { op: "link-set", ns: "c-x", name: "gone", change: { mtuBytes: 1400 } },
           { op: "addr-add", ns: "c-x", link: "gone", address: "10.0.0.1/24" },
-          { op: "route-set", ns: "c-x", destination: "0.0.0.0/0", via: "10.0.0.1", link: "gone" },
+          { op: "route-set", ns: "c-x", destination: "0.0.0.0/0", via: "10.0.0.1", link: "gone", table: MAIN_TABLE },
           { op: "link-up", ns: "c-y", name: "lo" },
         ),
       ).to.deep.equal(["not_found", "not_found", "not_found", "not_found", "not_found"]);
+    });
+
+    it("has routes in other tables and rules that lead to them", () => {
+      const rule = { family: 4, priority: 20_000, from: "", mark: 7, table: 9_007 } as const;
+      const byAddress = { ...rule, family: 6, mark: 0, from: "fd00:7::2/128", table: 9_008 } as const;
+      const route = { table: 9_007, destination: "0.0.0.0/0", via: "10.0.0.9", link: "b" };
+      const onLink = { table: MAIN_TABLE, destination: "10.9.0.0/24", via: "", link: "b" };
+      codes({ op: "netns-add", ns: "c-x" }, { op: "link-add", ns: "c-x", name: "b", link: BRIDGE });
+      codes({ op: "addr-add", ns: "c-x", link: "b", address: "10.0.0.1/24" }, { op: "link-up", ns: "c-x", name: "b" });
+      const add: NetOp[] = [
+        { op: "route-set", ns: "c-x", ...route },
+        { op: "route-set", ns: "c-x", ...onLink },
+        { op: "rule-add", ns: "c-x", ...rule },
+        { op: "rule-add", ns: "c-x", ...byAddress },
+      ];
+      expect(codes(...add)).to.deep.equal(["", "", "", ""]);
+      expect(codes(add[2]!)).to.deep.equal(["conflict"]);
+      const { routes, rules } = subject.state().namespaces.get("c-x")!;
+      expect([...routes.values()]).to.have.deep.members([route, onLink]);
+      expect([...rules.values()]).to.have.deep.members([rule, byAddress]);
+      const remove: NetOp[] = [
+        { op: "rule-del", ns: "c-x", ...rule },
+        { op: "route-del", ns: "c-x", ...route },
+      ];
+      expect(codes(...remove)).to.deep.equal(["", ""]);
+      expect([...subject.state().namespaces.get("c-x")!.rules.values()]).to.deep.equal([byAddress]);
+    });
+
+    it("has links on top of the host's, in other namespaces", () => {
+      const upper = { lower: "uplink", mode: "private" };
+      const add: NetOp = {
+        op: "link-add",
+        ns: "c-x",
+        name: "eth0",
+        link: { kind: "macvlan", mac: macOf(7), mtuBytes: 1400, upper },
+      };
+      expect(codes({ op: "netns-add", ns: "c-x" }, add, add)).to.deep.equal(["", "", "conflict"]);
+      const { kind, mac, mtuBytes, upper: seen } = subject.state().namespaces.get("c-x")!.links.get("eth0")!;
+      expect({ kind, mac, mtuBytes, seen }).to.deep.equal({
+        kind: "macvlan",
+        mac: macOf(7),
+        mtuBytes: 1400,
+        seen: upper,
+      });
+      expect(codes({ op: "link-del", ns: "", name: "uplink" })).to.deep.equal([""]);
+      expect(subject.state().namespaces.get("c-x")!.links.has("eth0")).to.equal(false);
     });
 
     it("refuses a VNI twice", () => {

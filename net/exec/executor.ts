@@ -1,13 +1,14 @@
 // Carries out ops on the real kernel. An op without an executor does not compile.
 
 import { TswarmError } from "#base/errors.ts";
+import type { Rule } from "#net/codec/rule.ts";
 import type { Kernel } from "#net/exec/kernel.ts";
 import { createNetns, deleteNetns } from "#net/kernel/netns.ts";
-import type { LinkAdd, NeighOp } from "#net/kernel/rtnl.ts";
+import type { LinkAdd, NeighOp, RouteSpec } from "#net/kernel/rtnl.ts";
 import { writeSysctl } from "#net/kernel/sysctl.ts";
-import { ROUTE_PROTOCOL } from "#net/model/host-state.ts";
+import { ROUTE_PROTOCOL, type RouteState, type RuleState } from "#net/model/host-state.ts";
 import { DELETE_TABLE } from "#net/plan/nat/ruleset.ts";
-import type { NetOp } from "#net/plan/op.ts";
+import type { NetOp, NewLink } from "#net/plan/op.ts";
 
 type Op<K extends NetOp["op"]> = Extract<NetOp, { op: K }>;
 export type Executors = { readonly [K in NetOp["op"]]: (op: Op<K>, kernel: Kernel) => void };
@@ -43,9 +44,19 @@ const linkAdd = ({ ns, name, link }: Op<"link-add">, kernel: Kernel): void => {
         ...(netns !== null && { netns }),
         spec: { kind: "vxlan", id: vni, port, local, learning: false, proxy: true },
       });
+      break;
+    }
+    default: {
+      const netns = kernel.path(ns);
+      // Asked for in the host's namespace, where its lower link is.
+      kernel.rtnl("").linkAdd({ ...common, ...(ns !== "" && netns !== null && { netns }), spec: upperSpec(link) });
     }
   }
 };
+
+const upperSpec = ({ kind, upper: { lower, mode } }: Extract<NewLink, { upper: unknown }>): LinkAdd["spec"] =>
+  // The modes are the kernel's names: the planner has no others.
+  (kind === "vlan" ? { kind, id: Number(mode), parent: lower } : { kind, mode, parent: lower }) as LinkAdd["spec"];
 
 const masterOf = (master: string): Pick<LinkAdd, "master"> => (master === "" ? {} : { master });
 
@@ -72,10 +83,10 @@ const EXECUTORS: Executors = {
   "link-up": ({ ns, name }, kernel) => kernel.rtnl(ns).linkSet(name, { up: true }),
   "addr-add": ({ ns, link, address }, kernel) => kernel.rtnl(ns).addrAdd({ link, cidr: address }),
   "addr-del": ({ ns, link, address }, kernel) => kernel.rtnl(ns).addrDel({ link, cidr: address }),
-  "route-set": ({ ns, destination, via, link }, kernel) =>
-    kernel.rtnl(ns).routeReplace({ destination, gateway: via, link, protocol: ROUTE_PROTOCOL }),
-  "route-del": ({ ns, destination, via, link }, kernel) =>
-    kernel.rtnl(ns).routeDel({ destination, gateway: via, link, protocol: ROUTE_PROTOCOL }),
+  "route-set": (op, kernel) => kernel.rtnl(op.ns).routeReplace(routeOf(op)),
+  "route-del": (op, kernel) => kernel.rtnl(op.ns).routeDel(routeOf(op)),
+  "rule-add": (op, kernel) => kernel.rtnl(op.ns).ruleAdd(ruleOf(op)),
+  "rule-del": (op, kernel) => kernel.rtnl(op.ns).ruleDel(ruleOf(op)),
   "neigh-set": one,
   "neigh-del": one,
   "fdb-set": one,
@@ -84,6 +95,21 @@ const EXECUTORS: Executors = {
     void kernel.nft(ns).run(replaces ? DELETE_TABLE + ruleset : ruleset),
   "nft-del": ({ ns }, kernel) => void kernel.nft(ns).run(DELETE_TABLE),
 };
+
+function routeOf({ table, destination, via, link }: RouteState): RouteSpec {
+  return { table, destination, link, protocol: ROUTE_PROTOCOL, ...(via !== "" && { gateway: via }) };
+}
+
+function ruleOf({ family, priority, from, mark, table }: RuleState): Rule {
+  return {
+    family: family === 4 ? "inet" : "inet6",
+    priority,
+    table,
+    protocol: ROUTE_PROTOCOL,
+    ...(from !== "" && { from }),
+    ...(mark !== 0 && { mark }),
+  };
+}
 
 type EntryOp = Op<"neigh-set" | "neigh-del" | "fdb-set" | "fdb-del">;
 

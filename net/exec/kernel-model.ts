@@ -11,6 +11,8 @@ import {
   type LinkState,
   type NamespaceState,
   neighbourKey,
+  routeKey,
+  ruleKey,
 } from "#net/model/host-state.ts";
 import { isContainerNs, outerEndName } from "#net/model/ifname.ts";
 import type { NetOp } from "#net/plan/op.ts";
@@ -72,7 +74,15 @@ export class KernelModel {
         this.#routeSet(op);
         return;
       case "route-del":
-        this.#present(op, this.#ns(op).routes, op.destination);
+        this.#present(op, this.#ns(op).routes, routeKey(op));
+        return;
+      case "rule-add": {
+        const { family, priority, from, mark, table } = op;
+        this.#absent(op, this.#ns(op).rules, ruleKey(op), { family, priority, from, mark, table });
+        return;
+      }
+      case "rule-del":
+        this.#present(op, this.#ns(op).rules, ruleKey(op));
         return;
       case "neigh-set":
         this.#vxlan(op);
@@ -101,17 +111,20 @@ export class KernelModel {
     const { ns, name, link } = op;
     const { links } = this.#ns(op);
     if (links.has(name)) throw refused("conflict", op, "exists");
-    if (link.kind !== "bridge" && link.master !== "") this.#link(op, link.master);
+    const master = "master" in link ? link.master : "";
+    if (master !== "") this.#link(op, master);
+    if ("upper" in link) this.#link({ ...op, ns: "" }, link.upper.lower);
     const made: LinkState = {
       name,
       kind: link.kind,
       mac: link.mac,
       mtuBytes: link.mtuBytes,
       up: false,
-      master: link.kind === "bridge" ? "" : link.master,
+      master,
       isolated: false,
       alias: "",
-      ...(link.kind === "vxlan" && { vxlan: link.vxlan }),
+      ...("vxlan" in link && { vxlan: link.vxlan }),
+      ...("upper" in link && { upper: link.upper }),
     };
     if (link.kind === "veth") {
       const { peer } = link;
@@ -144,6 +157,8 @@ export class KernelModel {
       for (const [key, { link }] of map) if (link === name) map.delete(key);
     for (const port of found.links.values())
       if (port.master === name) found.links.set(port.name, { ...port, master: "", isolated: false });
+    for (const key of found.sysctls.keys()) if (key.split("/")[3] === name) found.sysctls.delete(key);
+    if (ns === "") this.#dropUppers(name);
     const end = endOf(ns, name);
     const peer = this.#peers.get(end);
     if (peer === undefined) return;
@@ -151,6 +166,11 @@ export class KernelModel {
     this.#peers.delete(peer);
     const slash = peer.indexOf("/");
     this.#dropLink(peer.slice(0, slash), peer.slice(slash + 1));
+  }
+
+  #dropUppers(lower: string): void {
+    for (const [ns, { links }] of this.state.namespaces)
+      for (const link of [...links.values()]) if (link.upper?.lower === lower) this.#dropLink(ns, link.name);
   }
 
   #change(op: Op<"link-set" | "link-up">, change: Partial<LinkState>): void {
@@ -163,8 +183,8 @@ export class KernelModel {
 
   #routeSet(op: Op<"route-set">): void {
     if (!this.#link(op, op.link).up) throw refused("invalid", op, "the link is down");
-    const { destination, via, link } = op;
-    this.#ns(op).routes.set(destination, { destination, via, link });
+    const { table, destination, via, link } = op;
+    this.#ns(op).routes.set(routeKey(op), { table, destination, via, link });
   }
 
   #ns(op: NetOp): NamespaceState {

@@ -15,46 +15,53 @@ import {
   type NamespaceState,
   neighbourKey,
   ROUTE_PROTOCOL,
-  SYSCTLS,
+  type RuleState,
+  routeKey,
+  ruleKey,
 } from "#net/model/host-state.ts";
 import { digestOfDump } from "#net/plan/nat/ruleset.ts";
-
-const MAIN_TABLE = 254;
+import type { Target } from "#net/plan/target.ts";
 
 /** Everything that a plan can depend on. Closes the sockets it opened. */
 export const observe = (kernel: Kernel): HostState => {
   const namespaces = new Map<string, NamespaceState>();
+  const hostNames = new Map<number, string>();
   for (const ns of ["", ...kernel.namespaces()]) {
-    namespaces.set(ns, observeNamespace(kernel, ns));
+    namespaces.set(ns, observeNamespace(kernel, ns, hostNames));
     kernel.release(ns);
   }
   return { namespaces };
 };
 
-const observeNamespace = (kernel: Kernel, ns: string): NamespaceState => {
+const observeNamespace = (kernel: Kernel, ns: string, hostNames: Map<number, string>): NamespaceState => {
   const rtnl = kernel.rtnl(ns);
   const path = kernel.path(ns);
-  const { links, names } = observeLinks(rtnl);
+  const { links, names } = observeLinks(rtnl, ns === "" ? undefined : hostNames);
+  if (ns === "") for (const [index, name] of names) hostNames.set(index, name);
   const hasVxlan = [...links.values()].some((link) => link.kind === "vxlan");
   return {
     links,
     addresses: observeAddresses(rtnl, names),
     routes: observeRoutes(rtnl, names),
+    rules: observeRules(rtnl),
     neighbours: hasVxlan ? observeNeighbours(rtnl, links, names) : new Map(),
     fdb: hasVxlan ? observeFdb(rtnl, names) : new Map(),
-    sysctls: observeSysctls(path),
+    sysctls: new Map(),
     nftDigest: observeTable(path),
   };
 };
 
 type Names = ReadonlyMap<number, string>;
 
-const observeLinks = (rtnl: Rtnl): { links: Map<string, LinkState>; names: Names } => {
+/** `hostNames`: links of the host's namespace, where the lower links of another namespace's are; absent: this is it. */
+const observeLinks = (rtnl: Rtnl, hostNames: Names | undefined): { links: Map<string, LinkState>; names: Names } => {
   const dump = rtnl.linkDump();
   const names = new Map(dump.map((link) => [link.index, link.name]));
   const links = new Map<string, LinkState>();
   for (const link of dump) {
     const { vxlan } = link;
+    const mode = link.macvlanMode ?? link.ipvlanMode ?? link.vlanId?.toString();
+    const lower = (hostNames ?? names).get(link.linkIndex ?? 0) ?? "";
     links.set(link.name, {
       name: link.name,
       kind: link.name === "lo" ? "loopback" : link.kind,
@@ -65,6 +72,7 @@ const observeLinks = (rtnl: Rtnl): { links: Map<string, LinkState>; names: Names
       isolated: link.port?.isolated ?? false,
       alias: link.alias ?? "",
       ...(vxlan && { vxlan: { vni: vxlan.id, port: vxlan.port, local: vxlan.local ?? "" } }),
+      ...(mode !== undefined && { upper: { lower, mode } }),
     });
   }
   return { links, names };
@@ -82,11 +90,22 @@ const observeAddresses = (rtnl: Rtnl, names: Names): NamespaceState["addresses"]
 const observeRoutes = (rtnl: Rtnl, names: Names): NamespaceState["routes"] => {
   const found: NamespaceState["routes"] = new Map();
   for (const route of rtnl.routeDump()) {
-    if (route.protocol !== ROUTE_PROTOCOL || route.table !== MAIN_TABLE) continue;
+    if (route.protocol !== ROUTE_PROTOCOL) continue;
     const family = route.family === "inet" ? 4 : 6;
     const destination = route.destination === "default" ? DEFAULT_ROUTE[family] : route.destination;
     const link = (route.linkIndex !== undefined && names.get(route.linkIndex)) || "";
-    found.set(destination, { destination, via: route.gateway ?? "", link });
+    const seen = { table: route.table, destination, via: route.gateway ?? "", link };
+    found.set(routeKey(seen), seen);
+  }
+  return found;
+};
+
+const observeRules = (rtnl: Rtnl): NamespaceState["rules"] => {
+  const found: NamespaceState["rules"] = new Map();
+  for (const { family, priority, from = "", mark = 0, table, protocol } of rtnl.ruleDump()) {
+    if (protocol !== ROUTE_PROTOCOL) continue;
+    const rule: RuleState = { family: family === "inet" ? 4 : 6, priority, from, mark, table };
+    found.set(ruleKey(rule), rule);
   }
   return found;
 };
@@ -112,11 +131,20 @@ const observeFdb = (rtnl: Rtnl, names: Names): NamespaceState["fdb"] => {
   return found;
 };
 
-const observeSysctls = (path: string | null): Map<string, string> =>
+/** Reads the settings that the target names and that are not known yet. What does not exist (yet) stays unknown. */
+export const learnSysctls = (kernel: Kernel, target: Target, { namespaces }: HostState): void => {
+  for (const [ns, { sysctls }] of target) {
+    const known = namespaces.get(ns)?.sysctls;
+    const unknown = known === undefined ? [] : [...sysctls.keys()].filter((key) => !known.has(key));
+    if (unknown.length > 0) readSysctls(kernel.path(ns), unknown).forEach((value, key) => void known!.set(key, value));
+  }
+};
+
+const readSysctls = (path: string | null, keys: readonly string[]): Map<string, string> =>
   withNetns(path, () => {
     const found = new Map<string, string>();
-    for (const key of SYSCTLS) {
-      const file = `/proc/sys/${key.replaceAll(".", "/")}`;
+    for (const key of keys) {
+      const file = `/proc/sys/${key}`;
       if (existsSync(file)) found.set(key, readFileSync(file, "utf8").trim());
     }
     return found;

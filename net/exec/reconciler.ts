@@ -6,10 +6,10 @@ import { TswarmError } from "#base/errors.ts";
 import { execute } from "#net/exec/executor.ts";
 import { Kernel, type KernelPlace } from "#net/exec/kernel.ts";
 import { KernelModel } from "#net/exec/kernel-model.ts";
-import { observe } from "#net/exec/observe.ts";
+import { learnSysctls, observe } from "#net/exec/observe.ts";
 import { emptyHostNetworks, type HostNetworks } from "#net/model/host-networks.ts";
 import type { NetOp } from "#net/plan/op.ts";
-import { planHost } from "#net/plan/plan-host.ts";
+import { planTarget, targetOf } from "#net/plan/plan-host.ts";
 import { render } from "#net/plan/render.ts";
 
 export type ApplyError = {
@@ -73,7 +73,9 @@ export class Reconciler {
       this.#memory ??= new KernelModel(observe(this.#kernel));
       let ops: readonly NetOp[];
       try {
-        ops = planHost(desired, this.#memory.state);
+        const target = targetOf(desired, this.#memory.state);
+        learnSysctls(this.#kernel, target, this.#memory.state);
+        ops = planTarget(target, this.#memory.state);
       } catch (error) {
         const { code, message } = TswarmError.from(error);
         return { ops: done, errors: [{ namespace: "", object: "plan", code, reason: message }], first };

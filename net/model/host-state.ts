@@ -8,13 +8,15 @@ export type NamespaceState = {
   readonly links: Map<string, LinkState>;
   /** On all links but link-local IPv6, by `addressKey`. */
   readonly addresses: Map<string, AddressState>;
-  /** Routes with our protocol number, by destination. */
+  /** Routes with our protocol number, by `routeKey`. */
   readonly routes: Map<string, RouteState>;
+  /** Rules with our protocol number, by `ruleKey`. */
+  readonly rules: Map<string, RuleState>;
   /** Permanent neighbours of VXLAN links, by `neighbourKey`. */
   readonly neighbours: Map<string, NeighbourState>;
   /** Forwarding entries of VXLAN links that name a remote, by `fdbKey`. */
   readonly fdb: Map<string, FdbState>;
-  /** The values of SYSCTLS that were read. */
+  /** Values by name, with slashes ("net/ipv4/ip_forward"), of those that a plan has asked for. */
   readonly sysctls: Map<string, string>;
   /** Digest of the ruleset in our table; "" without a table, "damaged" when it is not the one that was written. */
   nftDigest: string;
@@ -24,7 +26,7 @@ export type VxlanState = { readonly vni: number; readonly port: number; readonly
 
 export type LinkState = {
   readonly name: string;
-  /** "bridge", "veth", "vxlan", "loopback"; other kinds are never ours. */
+  /** "bridge", "veth", "vxlan", "macvlan", "ipvlan", "vlan", "loopback"; other kinds are never ours. */
   readonly kind: string;
   readonly mac: string;
   readonly mtuBytes: number;
@@ -35,11 +37,35 @@ export type LinkState = {
   readonly isolated: boolean;
   readonly alias: string;
   readonly vxlan?: VxlanState;
+  /** macvlan, ipvlan and vlan only. */
+  readonly upper?: UpperState;
+};
+
+/** What a link on top of another one has. */
+export type UpperState = {
+  /** The link below, in the host's namespace wherever this one is; "" when it can't be told. */
+  readonly lower: string;
+  /** Mode of a macvlan ("bridge") or ipvlan ("l2"), id of a VLAN ("50"). */
+  readonly mode: string;
 };
 
 /** `address` is "address/length". */
 export type AddressState = { readonly link: string; readonly address: string };
-export type RouteState = { readonly destination: string; readonly via: string; readonly link: string };
+/** `via` is "" for what is on the link. */
+export type RouteState = {
+  readonly table: number;
+  readonly destination: string;
+  readonly via: string;
+  readonly link: string;
+};
+/** `from` "" and `mark` 0: any. */
+export type RuleState = {
+  readonly family: 4 | 6;
+  readonly priority: number;
+  readonly from: string;
+  readonly mark: number;
+  readonly table: number;
+};
 export type NeighbourState = { readonly link: string; readonly ip: string; readonly mac: string };
 export type FdbState = { readonly link: string; readonly mac: string; readonly vtep: string };
 
@@ -47,20 +73,16 @@ export const addressKey = (a: AddressState): string => `${a.link} ${a.address}`;
 export const neighbourKey = (n: NeighbourState): string => `${n.link} ${n.ip}`;
 export const fdbKey = (f: FdbState): string => `${f.link} ${f.mac}`;
 
+export const routeKey = (r: Pick<RouteState, "table" | "destination">): string => `${r.table} ${r.destination}`;
+export const ruleKey = (r: RuleState): string => `${r.family} ${r.priority} ${r.from} ${r.mark} ${r.table}`;
+
 export const DEFAULT_ROUTE = { 4: "0.0.0.0/0", 6: "::/0" } as const;
 
-/** Protocol number of our routes (rtnetlink(7), rtm_protocol; 144 is not in iproute2's rt_protos). */
-export const ROUTE_PROTOCOL = 144;
+/** The kernel's main routing table (linux/rtnetlink.h, RT_TABLE_MAIN). */
+export const MAIN_TABLE = 254;
 
-/** Every kernel setting that a plan may contain; observation reads exactly these. */
-export const SYSCTLS = [
-  "net.ipv4.ip_forward",
-  "net.ipv6.conf.all.forwarding",
-  "net.ipv6.conf.all.disable_ipv6",
-  "net.ipv6.conf.all.accept_dad",
-  "net.ipv6.conf.default.accept_dad",
-] as const;
-export type SysctlKey = (typeof SYSCTLS)[number];
+/** Protocol number of our routes and rules (rtnetlink(7), rtm_protocol; 144 is not in iproute2's rt_protos). */
+export const ROUTE_PROTOCOL = 144;
 
 const LOOPBACK: LinkState = {
   name: "lo",
@@ -78,6 +100,7 @@ export const freshNamespace = (): NamespaceState => ({
   links: new Map([["lo", LOOPBACK]]),
   addresses: new Map(),
   routes: new Map(),
+  rules: new Map(),
   neighbours: new Map(),
   fdb: new Map(),
   sysctls: new Map(),

@@ -3,7 +3,7 @@
 
 import { familyOf } from "#net/model/cidr.ts";
 import type { HostNetwork, LocalContainer } from "#net/model/host-networks.ts";
-import { DEFAULT_ROUTE } from "#net/model/host-state.ts";
+import { DEFAULT_ROUTE, MAIN_TABLE, routeKey } from "#net/model/host-state.ts";
 import { type Ruleset, type Target, targetNamespace, wantRoute } from "#net/plan/target.ts";
 
 export const planContainer = (
@@ -14,9 +14,9 @@ export const planContainer = (
 ): void => {
   const ns = targetNamespace(target, container.netns);
   const hasIpv6 = container.attachments.some((a) => a.ipv6 !== "");
-  ns.sysctls.set("net.ipv6.conf.all.disable_ipv6", hasIpv6 ? "0" : "1");
+  ns.sysctls.set("net/ipv6/conf/all/disable_ipv6", hasIpv6 ? "0" : "1");
   // Addresses are ours to hand out, once: waiting for a duplicate would only delay the start.
-  if (hasIpv6) ns.sysctls.set("net.ipv6.conf.all.accept_dad", "0").set("net.ipv6.conf.default.accept_dad", "0");
+  if (hasIpv6) ns.sysctls.set("net/ipv6/conf/all/accept_dad", "0").set("net/ipv6/conf/default/accept_dad", "0");
   const on = container.attachments.map((a) => networks.get(a.networkId)!);
   // The first network that leads out in a family is the way out in it.
   container.attachments.forEach((attachment, i) => {
@@ -25,8 +25,8 @@ export const planContainer = (
       const family = familyOf(gateway);
       const address = family === 4 ? attachment.ipv4 : attachment.ipv6;
       const destination = DEFAULT_ROUTE[family];
-      if (address !== "" && !ns.routes.has(destination))
-        wantRoute(ns, { destination, via: gateway, link: attachment.ifname });
+      const route = { table: MAIN_TABLE, destination, via: gateway, link: attachment.ifname };
+      if (address !== "" && !ns.routes.has(routeKey(route))) wantRoute(ns, route);
     }
   });
   ns.ruleset = rulesetFor(on);

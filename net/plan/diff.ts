@@ -65,6 +65,7 @@ const diffNamespace = (pass: Pass): void => {
   const stays = (link: string): boolean => !gone.has(link);
   diffAddresses(pass, stays);
   diffRoutes(pass, stays);
+  diffRules(pass);
   diffEntries(pass, stays);
   if (want.ruleset === undefined) {
     if (have.nftDigest !== "") ops.push({ op: "nft-del", ns });
@@ -118,8 +119,17 @@ const hasOuterEnd = ({ ns, observed }: Pass, link: LinkState): boolean => {
   return false;
 };
 
+const OUR_KINDS: ReadonlySet<string> = new Set<TargetLink["kind"]>([
+  "bridge",
+  "veth",
+  "vxlan",
+  "macvlan",
+  "ipvlan",
+  "vlan",
+]);
+
 const isOurs = (ns: string, link: LinkState): boolean => {
-  if (link.kind !== "bridge" && link.kind !== "veth" && link.kind !== "vxlan") return false;
+  if (!OUR_KINDS.has(link.kind)) return false;
   return isOverlayNs(ns) || link.alias.startsWith(MARK) || (ns === "" && isOurHostName(link.name));
 };
 
@@ -160,13 +170,17 @@ const fits = (want: TargetLink, have: LinkState): boolean =>
   want.kind === have.kind &&
   want.vxlan?.vni === have.vxlan?.vni &&
   want.vxlan?.port === have.vxlan?.port &&
-  want.vxlan?.local === have.vxlan?.local;
+  want.vxlan?.local === have.vxlan?.local &&
+  want.upper?.lower === have.upper?.lower &&
+  want.upper?.mode === have.upper?.mode;
 
 const addLink = ({ ns, target, ops }: Pass, link: TargetLink): void => {
   const { name, mac, mtuBytes, master } = link;
   if (link.kind === "bridge") ops.push({ op: "link-add", ns, name, link: { kind: "bridge", mac, mtuBytes } });
   else if (link.kind === "vxlan")
     ops.push({ op: "link-add", ns, name, link: { kind: "vxlan", mac, mtuBytes, master, vxlan: link.vxlan! } });
+  else if (link.upper !== undefined && link.kind !== "veth")
+    ops.push({ op: "link-add", ns, name, link: { kind: link.kind, mac, mtuBytes, upper: link.upper } });
   else {
     const inner = target.get(link.peer!.ns)!.links.get(link.peer!.name)!;
     const peer = { ...link.peer!, mac: inner.mac };
@@ -199,11 +213,15 @@ const diffAddresses = ({ ns, want, have, ops }: Pass, stays: (link: string) => b
 const diffRoutes = ({ ns, want, have, ops }: Pass, stays: (link: string) => boolean): void => {
   const same = (a: RouteState, b: RouteState | undefined): boolean =>
     b !== undefined && a.via === b.via && a.link === b.link;
-  for (const route of want.routes.values())
-    if (!same(route, have.routes.get(route.destination)) || !stays(route.link))
-      ops.push({ op: "route-set", ns, ...route });
-  for (const route of have.routes.values())
-    if (!want.routes.has(route.destination) && stays(route.link)) ops.push({ op: "route-del", ns, ...route });
+  for (const [key, route] of want.routes)
+    if (!same(route, have.routes.get(key)) || !stays(route.link)) ops.push({ op: "route-set", ns, ...route });
+  for (const [key, route] of have.routes)
+    if (!want.routes.has(key) && stays(route.link)) ops.push({ op: "route-del", ns, ...route });
+};
+
+const diffRules = ({ ns, want, have, ops }: Pass): void => {
+  for (const [key, rule] of want.rules) if (!have.rules.has(key)) ops.push({ op: "rule-add", ns, ...rule });
+  for (const [key, rule] of have.rules) if (!want.rules.has(key)) ops.push({ op: "rule-del", ns, ...rule });
 };
 
 const diffEntries = ({ ns, want, have, ops }: Pass, stays: (link: string) => boolean): void => {

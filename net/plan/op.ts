@@ -1,7 +1,7 @@
 // One change of the kernel. Names and values only, never file descriptors or indexes, so that a plan can be printed,
 // compared, and carried out later or elsewhere. Every op names the namespace it acts in; "" is the host's.
 
-import type { SysctlKey, VxlanState } from "#net/model/host-state.ts";
+import type { RouteState, RuleState, UpperState, VxlanState } from "#net/model/host-state.ts";
 
 export type NewLink =
   | { readonly kind: "bridge"; readonly mac: string; readonly mtuBytes: number }
@@ -20,6 +20,13 @@ export type NewLink =
       readonly mac: string;
       readonly master: string;
       readonly vxlan: VxlanState;
+    }
+  | {
+      readonly kind: "macvlan" | "ipvlan" | "vlan";
+      readonly mtuBytes: number;
+      readonly mac: string;
+      /** Its lower link is in the host's namespace. */
+      readonly upper: UpperState;
     };
 
 export type LinkChange = {
@@ -34,7 +41,7 @@ export type NetOp =
   | { readonly op: "netns-add"; readonly ns: string }
   /** Its links go with it. */
   | { readonly op: "netns-del"; readonly ns: string }
-  | { readonly op: "sysctl-set"; readonly ns: string; readonly key: SysctlKey; readonly value: string }
+  | { readonly op: "sysctl-set"; readonly ns: string; readonly key: string; readonly value: string }
   | { readonly op: "link-add"; readonly ns: string; readonly name: string; readonly link: NewLink }
   | { readonly op: "link-del"; readonly ns: string; readonly name: string }
   | { readonly op: "link-set"; readonly ns: string; readonly name: string; readonly change: LinkChange }
@@ -42,20 +49,10 @@ export type NetOp =
   | { readonly op: "addr-add"; readonly ns: string; readonly link: string; readonly address: string }
   | { readonly op: "addr-del"; readonly ns: string; readonly link: string; readonly address: string }
   /** Adds or replaces. */
-  | {
-      readonly op: "route-set";
-      readonly ns: string;
-      readonly destination: string;
-      readonly via: string;
-      readonly link: string;
-    }
-  | {
-      readonly op: "route-del";
-      readonly ns: string;
-      readonly destination: string;
-      readonly via: string;
-      readonly link: string;
-    }
+  | ({ readonly op: "route-set"; readonly ns: string } & RouteState)
+  | ({ readonly op: "route-del"; readonly ns: string } & RouteState)
+  | ({ readonly op: "rule-add"; readonly ns: string } & RuleState)
+  | ({ readonly op: "rule-del"; readonly ns: string } & RuleState)
   /** Adds or replaces a permanent entry. */
   | { readonly op: "neigh-set"; readonly ns: string; readonly link: string; readonly ip: string; readonly mac: string }
   | { readonly op: "neigh-del"; readonly ns: string; readonly link: string; readonly ip: string; readonly mac: string }

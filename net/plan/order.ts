@@ -5,6 +5,7 @@
 import type { NetOp, OpName } from "#net/plan/op.ts";
 
 const RANK: { readonly [K in OpName]: number } = {
+  "rule-del": 0,
   "route-del": 0,
   "neigh-del": 1,
   "fdb-del": 2,
@@ -20,11 +21,12 @@ const RANK: { readonly [K in OpName]: number } = {
   "addr-add": 14,
   "link-up": 15,
   "route-set": 16,
-  "fdb-set": 17,
-  "neigh-set": 18,
+  "rule-add": 17,
+  "fdb-set": 18,
+  "neigh-set": 19,
 };
 
-const NEW_LINK_RANK = { bridge: 0, vxlan: 1, veth: 2 } as const;
+const NEW_LINK_RANK = { bridge: 0, vlan: 0, vxlan: 1, veth: 2, macvlan: 2, ipvlan: 2 } as const;
 
 const rank = (op: NetOp): number => RANK[op.op] + (op.op === "link-add" ? NEW_LINK_RANK[op.link.kind] : 0);
 

@@ -30,9 +30,12 @@ const DRIVERS: { readonly [K in Driver]: PlanNetwork } = {
  * device nor its MTU can be right.
  */
 export const planHost = (desired: HostNetworks, observed: HostState): readonly NetOp[] =>
-  inOrder(diff(targetOf(desired, observed), observed));
+  planTarget(targetOf(desired, observed), observed);
 
-const targetOf = (desired: HostNetworks, observed: HostState): Target => {
+export const planTarget = (target: Target, observed: HostState): readonly NetOp[] => inOrder(diff(target, observed));
+
+/** What should be in each namespace. Throws as `planHost` does. */
+export const targetOf = (desired: HostNetworks, observed: HostState): Target => {
   const target: Target = new Map();
   const host = targetNamespace(target, "");
   const networks = new Map(desired.networks.map((network) => [network.id, network]));

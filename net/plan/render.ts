@@ -1,5 +1,6 @@
 // An op as one line that a person who knows iproute2 can read. For logs, reports, dry runs and goldens.
 
+import { MAIN_TABLE } from "#net/model/host-state.ts";
 import type { LinkChange, NetOp, NewLink } from "#net/plan/op.ts";
 
 export const render = (op: NetOp): string => {
@@ -23,7 +24,10 @@ export const render = (op: NetOp): string => {
       return `${where}: ${words(op.op)} ${op.address} dev ${op.link}`;
     case "route-set":
     case "route-del":
-      return `${where}: ${words(op.op)} ${op.destination} via ${op.via} dev ${op.link}`;
+      return `${where}: ${words(op.op)} ${op.destination}${op.via === "" ? "" : ` via ${op.via}`} dev ${op.link}${op.table === MAIN_TABLE ? "" : ` table ${op.table}`}`;
+    case "rule-add":
+    case "rule-del":
+      return `${where}: ${words(op.op)} priority ${op.priority} from ${op.from || (op.family === 4 ? "0.0.0.0/0" : "::/0")}${op.mark === 0 ? "" : ` fwmark ${op.mark}`} lookup ${op.table}`;
     case "neigh-set":
     case "neigh-del":
       return `${where}: ${words(op.op)} ${op.ip} lladdr ${op.mac} dev ${op.link}`;
@@ -44,12 +48,13 @@ const words = (name: string): string => name.replace("-", " ");
 const renderNewLink = (link: NewLink): string => {
   const common = [`mtu ${link.mtuBytes}`];
   if (link.mac !== "") common.push(`address ${link.mac}`);
-  if (link.kind !== "bridge" && link.master !== "") common.push(`master ${link.master}`);
+  if ("master" in link && link.master !== "") common.push(`master ${link.master}`);
   if (link.kind === "veth") {
     const { ns, name, mac } = link.peer;
     common.push(`peer ${name} netns ${ns === "" ? "host" : ns}${mac === "" ? "" : ` address ${mac}`}`);
   }
   if (link.kind === "vxlan") common.push(`id ${link.vxlan.vni} local ${link.vxlan.local} dstport ${link.vxlan.port}`);
+  if ("upper" in link) common.push(`link ${link.upper.lower} mode ${link.upper.mode}`);
   return `type ${link.kind} ${common.join(" ")}`;
 };
 

@@ -9,13 +9,16 @@ import {
   type NeighbourState,
   neighbourKey,
   type RouteState,
-  type SysctlKey,
+  type RuleState,
+  routeKey,
+  ruleKey,
+  type UpperState,
   type VxlanState,
 } from "#net/model/host-state.ts";
 
 export type TargetLink = {
   readonly name: string;
-  readonly kind: "bridge" | "veth" | "vxlan";
+  readonly kind: "bridge" | "veth" | "vxlan" | "macvlan" | "ipvlan" | "vlan";
   /** "": any. */
   readonly mac: string;
   readonly mtuBytes: number;
@@ -23,6 +26,7 @@ export type TargetLink = {
   readonly isolated: boolean;
   readonly alias: string;
   readonly vxlan?: VxlanState;
+  readonly upper?: UpperState;
   /** On the outer end of a veth only: where its inner end is. */
   readonly peer?: { readonly ns: string; readonly name: string };
 };
@@ -31,9 +35,11 @@ export type TargetNamespace = {
   readonly links: Map<string, TargetLink>;
   readonly addresses: Map<string, AddressState>;
   readonly routes: Map<string, RouteState>;
+  readonly rules: Map<string, RuleState>;
   readonly neighbours: Map<string, NeighbourState>;
   readonly fdb: Map<string, FdbState>;
-  readonly sysctls: Map<SysctlKey, string>;
+  /** By name with slashes, as in "net/ipv4/conf/eth0/log_martians". */
+  readonly sysctls: Map<string, string>;
   /** undefined: no table of ours. */
   ruleset: Ruleset | undefined;
 };
@@ -49,6 +55,7 @@ export const targetNamespace = (target: Target, ns: string): TargetNamespace => 
       links: new Map(),
       addresses: new Map(),
       routes: new Map(),
+      rules: new Map(),
       neighbours: new Map(),
       fdb: new Map(),
       sysctls: new Map(),
@@ -66,7 +73,8 @@ export const wantAddress = (ns: TargetNamespace, link: string, address: string):
   if (address !== "") ns.addresses.set(addressKey({ link, address }), { link, address });
 };
 
-export const wantRoute = (ns: TargetNamespace, route: RouteState): void => void ns.routes.set(route.destination, route);
+export const wantRoute = (ns: TargetNamespace, route: RouteState): void => void ns.routes.set(routeKey(route), route);
+export const wantRule = (ns: TargetNamespace, rule: RuleState): void => void ns.rules.set(ruleKey(rule), rule);
 export const wantNeighbour = (ns: TargetNamespace, n: NeighbourState): void =>
   void ns.neighbours.set(neighbourKey(n), n);
 export const wantFdb = (ns: TargetNamespace, f: FdbState): void => void ns.fdb.set(fdbKey(f), f);

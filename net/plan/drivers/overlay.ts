@@ -3,7 +3,7 @@
 // gateway has the same address and MAC on every node, so that a container leaves through its own one.
 
 import { familyOf, splitPrefix } from "#net/model/cidr.ts";
-import { DEFAULT_ROUTE } from "#net/model/host-state.ts";
+import { DEFAULT_ROUTE, MAIN_TABLE } from "#net/model/host-state.ts";
 import {
   egressName,
   mark,
@@ -39,7 +39,7 @@ export const planOverlay: PlanNetwork = (on, target) => {
   const alias = mark(network.id);
   const mac = deriveMac(network.id);
   // The bridge's IPv6 address is everywhere, so duplicate detection would find it.
-  ns.sysctls.set("net.ipv6.conf.all.accept_dad", "0").set("net.ipv6.conf.default.accept_dad", "0");
+  ns.sysctls.set("net/ipv6/conf/all/accept_dad", "0").set("net/ipv6/conf/default/accept_dad", "0");
   wantLink(ns, { name: OVERLAY_BRIDGE, kind: "bridge", mac, mtuBytes, master: "", isolated: false, alias });
   wantLink(ns, {
     name: OVERLAY_VXLAN,
@@ -93,7 +93,7 @@ const wantWayOut = (target: Target, ns: TargetNamespace, { network }: NetworkOnH
     const length = splitPrefix(prefix).length;
     wantAddress(host, link, `${hostEnd}/${length}`);
     wantAddress(ns, OVERLAY_UPLINK, `${overlayEnd}/${length}`);
-    wantRoute(ns, { destination: DEFAULT_ROUTE[family], via: hostEnd, link: OVERLAY_UPLINK });
+    wantRoute(ns, { table: MAIN_TABLE, destination: DEFAULT_ROUTE[family], via: hostEnd, link: OVERLAY_UPLINK });
     prefixes.push(prefix);
   }
   wantForwarding(host, prefixes);
