@@ -1,6 +1,6 @@
-import type { Cluster, Network, Service, Task } from "#proto/gen/types.ts";
+import type { Cluster, Network, PortProtocol, Service, Task } from "#proto/gen/types.ts";
 import { AddressView } from "./address-view.ts";
-import { addressSpace, groupKey } from "./keys.ts";
+import { addressSpace, groupKey, portKey } from "./keys.ts";
 import type { TableSet } from "./tables.ts";
 import type { ReadTx, TableName, Tables } from "./types.ts";
 
@@ -42,6 +42,20 @@ export class TableReader implements ReadTx {
 
   servicesOfNetwork(networkId: string): readonly Service[] {
     return this.group<Service>(groupKey.networkServices(networkId));
+  }
+
+  publishedServices(): readonly Service[] {
+    return this.group<Service>(groupKey.publishedServices);
+  }
+
+  serviceByPort(protocol: PortProtocol, port: number): Service | undefined {
+    const id = this.holder("port", portKey(protocol, port));
+    return id === undefined ? undefined : this.get("service", id);
+  }
+
+  ingressNetwork(): Network | undefined {
+    const id = this.holder("ingress", "");
+    return id === undefined ? undefined : this.get("network", id);
   }
 
   newTasks(): readonly Task[] {

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { type Change, Change_Kind, Command } from "#proto/gen/store.ts";
-import { Network, Node, Service, Task, TaskState } from "#proto/gen/types.ts";
+import { Network, Node, PortMode, PortProtocol, Service, Task, TaskState } from "#proto/gen/types.ts";
 import { ADDRESS_REST_MS } from "./apply.ts";
 import { hashState } from "./hash.ts";
 import { MAX_PIECE } from "./snapshot.ts";
@@ -15,6 +15,10 @@ const service = (id: string, name = id, networks: string[] = []): Service =>
     spec: { annotations: { name }, task: { networks: networks.map((target) => ({ target })) } },
     vips: networks.map((networkId) => ({ networkId, ipv4: `10.0.0.${100 + id.length}` })),
   });
+const published = (id: string, mode: PortMode, protocol: PortProtocol = PortProtocol.TCP): Service => ({
+  ...service(id),
+  ports: [{ name: "", protocol, target: 80, published: 8080, mode, hostIp: "" }],
+});
 const network = (id: string, vni: number): Network =>
   Network.fromPartial({
     id,
@@ -75,6 +79,35 @@ describe("state", () => {
     ["the gateway", (tx) => tx.put("task", task("t2", "10.0.0.1")), /taken by gateway/],
     ["a reserved address", (tx) => tx.put("task", task("t2", "10.0.0.9")), /reserved\/printer/],
   ];
+  it("lets one service have a port of the mesh, and another one as soon as that is being removed", () => {
+    const state = base();
+    const [{ INGRESS, HOST }, { TCP, UDP }] = [PortMode, PortProtocol];
+    commit(state, (tx) => tx.put("service", published("a", INGRESS)));
+    commit(state, (tx) => tx.put("service", published("b", INGRESS, UDP)));
+    commit(state, (tx) => tx.put("service", published("c", HOST)));
+    expect(commit(state, (tx) => tx.put("service", published("d", INGRESS)))).to.include({ ok: false, id: "d" });
+    expect(state.serviceByPort(TCP, 8080)!.id).to.equal("a");
+    expect(state.publishedServices().map((s) => s.id)).to.deep.equal(["a", "b"]);
+    commit(state, (tx) => {
+      tx.put("service", { ...tx.get("service", "a")!, pendingDelete: true });
+      expect(tx.serviceByPort(TCP, 8080)).to.equal(undefined);
+      expect(tx.publishedServices().map((s) => s.id)).to.deep.equal(["b"]);
+    });
+    expect(commit(state, (tx) => tx.put("service", published("d", INGRESS)))).to.deep.equal({ ok: true });
+  });
+
+  it("has at most one network of published ports", () => {
+    const state = base();
+    const ingress = (id: string, vni: number): Network => {
+      const plain = network(id, vni);
+      return { ...plain, spec: { ...plain.spec!, ingress: true } };
+    };
+    expect(state.ingressNetwork()).to.equal(undefined);
+    commit(state, (tx) => tx.put("network", ingress("in1", 5000)));
+    expect(state.ingressNetwork()!.id).to.equal("in1");
+    expect(commit(state, (tx) => tx.put("network", ingress("in2", 5001)))).to.include({ ok: false, id: "in2" });
+  });
+
   for (const [what, write, reason] of clashes)
     it(`refuses a second holder of ${what}`, () => {
       const state = base();

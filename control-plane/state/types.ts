@@ -1,7 +1,7 @@
 // The state's contract: tables of immutable objects, transactions on top, events for every committed command.
 // Objects are never changed in place: a writer puts a new object ({ ...old, field }).
 import type { Change, Command } from "#proto/gen/store.ts";
-import type { Cluster, Lease, Network, Node, Service, Task } from "#proto/gen/types.ts";
+import type { Cluster, Lease, Network, Node, PortProtocol, Service, Task } from "#proto/gen/types.ts";
 
 export type Tables = { node: Node; network: Network; service: Service; task: Task; cluster: Cluster; lease: Lease };
 export type TableName = keyof Tables;
@@ -16,6 +16,12 @@ export interface ReadTx {
   tasksOfNode(nodeId: string): readonly Task[];
   tasksOfNetwork(networkId: string): readonly Task[];
   servicesOfNetwork(networkId: string): readonly Service[];
+  /** Services with ports that every node accepts (mode ingress), those that are being removed left out. */
+  publishedServices(): readonly Service[];
+  /** The service that this port of the mesh is published for. */
+  serviceByPort(protocol: PortProtocol, port: number): Service | undefined;
+  /** The network of published ports; a cluster has at most one. */
+  ingressNetwork(): Network | undefined;
   /** Tasks whose status.state is NEW: what the allocator has to look at. */
   newTasks(): readonly Task[];
   serviceByName(name: string): Service | undefined;
