@@ -56,6 +56,9 @@ describe("allocator", () => {
       ipv6: "fd00::2/64",
       mac: "02:42:0a:00:00:02",
       aliases: [],
+      interfaceName: "",
+      gatewayPriority: 0,
+      sysctls: {},
     });
     expect(second).to.include({ ipv4: "", ipv6: "fd01::2/64" });
     expect(second!.mac).to.match(/^02(:[0-9a-f]{2}){5}$/);
