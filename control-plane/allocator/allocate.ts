@@ -8,6 +8,7 @@ import { familyOf } from "#net/model/cidr.ts";
 import { deriveMac } from "#net/model/mac.ts";
 import { type Network, type NetworkAttachment, type Task, TaskState, TaskStatus } from "#proto/gen/types.ts";
 import { type Cursors, freeAddresses, fullText, type Pair } from "./addresses.ts";
+import { allocatePorts, lacksPorts, networksOfTask, portsOfTask } from "./ports.ts";
 import { allocateSubnets, allocateVni, needsSubnet } from "./subnets.ts";
 import { allocateVips, lacksVips } from "./vips.ts";
 
@@ -36,7 +37,7 @@ const attach = (network: Network, pair: Pair, taskId: string, aliases: string[])
 const attachmentsOf = (tx: Tx, task: Task, cursors: Cursors): NetworkAttachment[] | string => {
   const attachments: NetworkAttachment[] = [];
   const before = new Map(cursors);
-  for (const { target, aliases } of task.spec?.networks ?? []) {
+  for (const { target, aliases } of networksOfTask(tx, task)) {
     if (attachments.some((a) => a.networkId === target)) continue;
     const network = tx.get("network", target);
     if (network === undefined) return `network ${target} does not exist any more`;
@@ -56,7 +57,7 @@ const allocateTask = (tx: Tx, ctx: WriteContext, task: Task, cursors: Cursors): 
   const status = { ...TaskStatus.fromPartial({}), ...task.status };
   if (typeof attachments !== "string") {
     const pending = { ...status, state: TaskState.TASK_PENDING, at: ctx.now, message: "waiting for a node", error: "" };
-    tx.put("task", { ...task, attachments, status: pending });
+    tx.put("task", { ...task, attachments, ports: portsOfTask(tx, task), status: pending });
   } else if (status.error !== attachments)
     tx.put("task", { ...task, status: { ...status, at: ctx.now, error: attachments } });
 };
@@ -88,8 +89,14 @@ const completeNetworks = (tx: Tx): void => {
 const completeServices = (tx: Tx): void => {
   for (const service of [...tx.all("service")]) {
     const { spec } = service;
-    if (spec === undefined || service.pendingDelete || !lacksVips(tx, spec, service.vips)) continue;
-    whenPossible(() => tx.put("service", { ...service, vips: allocateVips(tx, spec, service.vips) }));
+    if (spec === undefined || service.pendingDelete) continue;
+    if (lacksVips(tx, spec, service.vips))
+      whenPossible(() => tx.put("service", { ...service, vips: allocateVips(tx, spec, service.vips) }));
+    if (lacksPorts(spec, service.ports))
+      whenPossible(() => {
+        const ports = allocatePorts(tx, spec, service.ports, service.id);
+        tx.put("service", { ...tx.get("service", service.id)!, ports });
+      });
   }
 };
 

@@ -12,14 +12,18 @@ import {
   UpdateConfig,
   UpdateOrder,
 } from "#proto/gen/types.ts";
+import { attachmentDefaults, checkAttachments } from "./attachments.ts";
 import { checkContainer } from "./container.ts";
 import { Issues } from "./issues.ts";
 import { checkName } from "./names.ts";
+import { checkPorts, portDefaults } from "./ports.ts";
+import { checkResolver } from "./resolver.ts";
 
 /** Docker's: swarmkit api/defaults/service.go. */
 const STOP_GRACE_MS = 10_000;
 const RESTART_DELAY_MS = 5_000;
 const MONITOR_MS = 5_000;
+const MAX_DRAIN_MS = 24 * 3600 * 1000;
 const MAX_REPLICAS = 10_000;
 const MIN_MEMORY = 6 * 1024 * 1024;
 const SPREAD =
@@ -48,8 +52,10 @@ const withDefaults = (spec: ServiceSpec): ServiceSpec => {
     endpointMode: spec.endpointMode || EndpointMode.VIP,
     update: updateDefaults(spec.update),
     rollback: updateDefaults(spec.rollback),
+    ports: spec.ports.map(portDefaults),
     task: {
       ...task,
+      networks: task.networks.map(attachmentDefaults),
       restart: restartDefaults(task.restart),
       container: { ...container, stopGraceMs: container.stopGraceMs || STOP_GRACE_MS },
     },
@@ -101,6 +107,7 @@ const checkUpdate = (issues: Issues, field: string, config: UpdateConfig): void 
 
 const checkTask = (issues: Issues, task: TaskSpec): void => {
   checkContainer(issues, task.container!);
+  checkResolver(issues, task.container!);
   checkResources(issues, task.limits, task.reservations);
   for (const [i, text] of (task.placement?.constraints ?? []).entries())
     issues.check(
@@ -116,16 +123,7 @@ const checkTask = (issues: Issues, task: TaskSpec): void => {
       `${JSON.stringify(text)} is nothing to spread over`,
       "Use a label, as in node.labels.dc",
     );
-  for (const [i, network] of task.networks.entries()) {
-    issues.check(network.target !== "", `task.networks[${i}].target`, "it is empty", "Name a network");
-    for (const alias of network.aliases)
-      issues.check(
-        /^[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?$/.test(alias),
-        `task.networks[${i}].aliases`,
-        `${JSON.stringify(alias)} is no DNS name`,
-        "Use letters, digits, - and _",
-      );
-  }
+  issues.check((task.drainMs ?? 0) <= MAX_DRAIN_MS, "task.drainMs", "it is longer than a day", "Use a shorter time");
 };
 
 /** The spec with Docker's defaults. Throws TswarmError `invalid` with every issue. */
@@ -142,6 +140,8 @@ export const checkServiceSpec = (given: ServiceSpec | undefined): ServiceSpec =>
   checkUpdate(issues, "update", spec.update!);
   checkUpdate(issues, "rollback", spec.rollback!);
   checkTask(issues, spec.task!);
+  checkAttachments(issues, spec);
+  checkPorts(issues, spec);
   refuseAll("The service", issues.list);
   return spec;
 };
