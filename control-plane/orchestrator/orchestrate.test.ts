@@ -30,6 +30,7 @@ const setNode = (
 const updateState = (cluster: FakeCluster): UpdateState | undefined =>
   cluster.state.get("service", "web")?.updateStatus?.state;
 const image = (name: string, extra = {}) => ({ container: { image: "localhost/web:1", env: { name } }, ...extra });
+const nodeOf = (task: Task): string => task.nodeId;
 const version = (task: Task): string | undefined => task.spec?.container?.env.name;
 /** Until an agent made so many tasks of this version run, or nothing moves any more. */
 const step = (cluster: FakeCluster): boolean => {
@@ -93,6 +94,17 @@ describe("orchestrator", () => {
       expect(observed(cluster.state.get("task", fresh!.id)!)).to.equal(TaskState.TASK_READY);
       cluster.settle(20_000);
       expect(cluster.tasks().filter(hasEnded)).to.have.length(5);
+    });
+
+    it("keeps to the delay when a task can't even be prepared", () => {
+      const cluster = createFakeCluster(25, 1);
+      cluster.fate = () => "reject";
+      deploy(cluster, "web", 1, { restart: { condition: RestartCondition.RESTART_ANY, delayMs: 1000 } });
+      cluster.settle(2500);
+      expect(cluster.tasks().filter(hasEnded)).to.have.length(3);
+      cluster.fate = () => "run";
+      cluster.settle(1000);
+      expect(running(cluster)).to.have.length(1);
     });
 
     it("gives up after max_attempts, until an update", () => {
@@ -211,6 +223,86 @@ describe("orchestrator", () => {
       while (step(cluster)) fewest = Math.min(fewest, running(cluster).length);
       expect(fewest).to.equal(6);
       expect(running(cluster).map((task) => task.nodeId)).to.deep.equal(Array(8).fill("n2"));
+    });
+
+    describe("drained, with start-first", () => {
+      const DRAIN = NodeAvailability.DRAIN;
+      const startFirst = { update: { parallelism: 2, order: UpdateOrder.START_FIRST } };
+      const bySlot = (tasks: readonly Task[]) => [...Map.groupBy(tasks, (task) => task.slot).values()];
+
+      it("stops a task only when its replacement runs, two slots at a time", () => {
+        const cluster = createFakeCluster(20, 3);
+        deploy(cluster, "web", 9, {}, startFirst);
+        cluster.settle();
+        setNode(cluster, "n1", NodeState.NODE_READY, DRAIN);
+        while (step(cluster)) {
+          expect(slots(bySlot(running(cluster)).map(([task]) => task!))).to.deep.equal([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+          expect(bySlot(cluster.tasks().filter(isLive)).filter((members) => members.length > 1).length).to.be.at.most(
+            2,
+          );
+        }
+        expect(cluster.tasks().filter(isLive)).to.have.length(9);
+        expect(running(cluster).map(nodeOf)).not.to.include("n1");
+      });
+
+      it("moves on when the replacement's node is drained too", () => {
+        const cluster = createFakeCluster(21, 3);
+        deploy(cluster, "web", 1, {}, startFirst);
+        cluster.settle();
+        const [old] = running(cluster);
+        setNode(cluster, old!.nodeId, NodeState.NODE_READY, DRAIN);
+        cluster.control();
+        const [heir] = cluster.tasks().filter((task) => task.id !== old!.id);
+        setNode(cluster, heir!.nodeId, NodeState.NODE_READY, DRAIN);
+        while (step(cluster)) expect(running(cluster)).not.to.have.length(0);
+        expect(cluster.tasks().filter(isLive)).to.have.length(1);
+        expect([old!.nodeId, heir!.nodeId]).not.to.include(running(cluster)[0]!.nodeId);
+      });
+
+      it("leaves the task alone as long as no other node can take it", () => {
+        const cluster = createFakeCluster(22, 2);
+        deploy(cluster, "web", 2, {}, startFirst);
+        cluster.settle();
+        for (const id of ["n1", "n2"]) setNode(cluster, id, NodeState.NODE_READY, DRAIN);
+        cluster.settle();
+        expect(slots(running(cluster))).to.deep.equal([1, 2]);
+        setNode(cluster, "n2", NodeState.NODE_READY);
+        cluster.settle();
+        expect(cluster.tasks().filter(isLive).map(nodeOf)).to.deep.equal(["n2", "n2"]);
+      });
+
+      it("tries a replacement that fails again by the restart policy, and leaves the old task when that gives up", () => {
+        const cluster = createFakeCluster(23, 2);
+        const restart = { condition: RestartCondition.RESTART_ANY, delayMs: 1000, maxAttempts: 3 };
+        deploy(cluster, "web", 1, { restart }, startFirst);
+        cluster.settle();
+        const [old] = running(cluster);
+        cluster.fate = (task) => (task.nodeId === old!.nodeId ? "run" : "reject");
+        setNode(cluster, old!.nodeId, NodeState.NODE_READY, DRAIN);
+        cluster.settle(1500);
+        expect(cluster.tasks().filter(hasEnded)).to.have.length(2);
+        cluster.settle(60_000);
+        expect(cluster.tasks().filter(hasEnded)).to.have.length(4);
+        expect(running(cluster).map((task) => task.id)).to.deep.equal([old!.id]);
+        cluster.fate = () => "run";
+        deploy(cluster, "web", 1, image("2", { restart }), startFirst);
+        cluster.settle(60_000);
+        expect(cluster.tasks().filter(isLive).map(version)).to.deep.equal(["2"]);
+        expect(running(cluster)[0]!.nodeId).not.to.equal(old!.nodeId);
+      });
+
+      it("waits for the new task of an update that is under way", () => {
+        const cluster = createFakeCluster(24, 2);
+        deploy(cluster, "web", 4, image("1"), startFirst);
+        cluster.settle();
+        deploy(cluster, "web", 4, image("2"), startFirst);
+        cluster.control();
+        setNode(cluster, "n1", NodeState.NODE_READY, DRAIN);
+        while (step(cluster)) expect(bySlot(running(cluster))).to.have.length(4);
+        cluster.settle(60_000);
+        expect(cluster.tasks().filter(isLive).map(version)).to.deep.equal(Array(4).fill("2"));
+        expect(running(cluster).map(nodeOf)).to.deep.equal(Array(4).fill("n2"));
+      });
     });
 
     it("moves tasks whose constraints a changed label breaks", () => {

@@ -2,6 +2,7 @@
 // from the state alone: whatever it must remember is in the tasks, their history and service.update_status.
 import type { Tx, WriteContext } from "#control-plane/state/types.ts";
 import { TaskState } from "#proto/gen/types.ts";
+import { drain } from "./drain.ts";
 import type { Pass } from "./pass.ts";
 import { promote } from "./promote.ts";
 import { reapHistory, reapRemoved } from "./reap.ts";
@@ -69,6 +70,7 @@ const orchestrateService = (tx: Tx, ctx: WriteContext, id: string, wake: (at: nu
   }
   const pass: Pass = { tx, ctx, service, tasks, wake };
   restartTasks(pass);
+  drain(pass);
   scale(pass);
   update(pass);
   promote(pass);

@@ -1,4 +1,4 @@
-// READY -> RUNNING, as desired states: a task that was prepared ahead may start once its delay is over and every task
+// To RUNNING, as a desired state: a task that waits, prepared or not, may start once its delay is over and every task
 // that left its slot has ended. A lost node can't say so and is not waited for.
 import { TaskState } from "#proto/gen/types.ts";
 import type { Pass } from "./pass.ts";

@@ -32,6 +32,19 @@ const checkStarts = (batch: StateBatch, cluster: FakeCluster): void => {
   }
 };
 
+/** Of a start-first service a running task leaves its slot only when another runs there. Scaling down says REMOVE. */
+const checkLeaves = (batch: StateBatch, cluster: FakeCluster): void => {
+  for (const event of batch.events) {
+    if (event.table !== "task" || event.action !== "update") continue;
+    const { id, slot, serviceId, nodeId, desiredState } = event.object;
+    if (serviceId !== "db" || desiredState !== TaskState.TASK_SHUTDOWN || !event.previous || !isRunning(event.previous))
+      continue;
+    if (hasEnded(event.object) || isLost(cluster.state.get("node", nodeId))) continue;
+    const others = cluster.tasks(serviceId).filter((task) => task.slot === slot && isRunning(task));
+    expect(others, `${id} leaves and nothing runs in its slot`).not.to.have.length(0);
+  }
+};
+
 const checkGoal = (cluster: FakeCluster): void => {
   for (const id of ["web", "db"]) {
     const service = cluster.state.get("service", id);
@@ -53,6 +66,7 @@ describe("orchestrator, random walks", function () {
         const { cluster, act, calm } = createWalk(seed, (batch, walked) => {
           checkSlots(walked);
           checkStarts(batch, walked);
+          checkLeaves(batch, walked);
         });
         for (let i = 0; i < STEPS; i++) act();
         calm();

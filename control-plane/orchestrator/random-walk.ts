@@ -112,10 +112,8 @@ export const createWalk = (
         lead();
         cluster.agentStep();
         if (state.index !== before) quiet = 0;
-        else {
-          quiet++;
-          cluster.now = wakeAt === undefined ? cluster.now : Math.max(cluster.now, wakeAt);
-        }
+        else if (wakeAt !== undefined && wakeAt > cluster.now) cluster.now = wakeAt;
+        else quiet++;
       }
     },
   };

@@ -1,23 +1,13 @@
-// The restart supervisor: what follows when a task ended by itself, or when its node can't keep it (node lost, drained,
-// or no longer matching the constraints). A replacement is made from the spec of the task that it replaces: moving tasks
+// The restart supervisor: what follows when a task ended by itself, or when its node can't keep it (node lost, or no
+// longer matching the constraints). A replacement is made from the spec of the task that it replaces: moving tasks
 // to another spec is the updater's business, at its pace.
 
 import { matchesConstraints } from "#control-plane/specs/constraint.ts";
 import type { Node, Task } from "#proto/gen/types.ts";
-import { NodeAvailability, RestartCondition, TaskState, UpdateOrder, UpdateState } from "#proto/gen/types.ts";
+import { NodeAvailability, RestartCondition, TaskState } from "#proto/gen/types.ts";
 import type { Pass } from "./pass.ts";
-import { isCurrent } from "./slot.ts";
-import {
-  changedAt,
-  hasEnded,
-  isAssigned,
-  isDrained,
-  isLive,
-  isLost,
-  isRunning,
-  isWanted,
-  observed,
-} from "./task-life.ts";
+import { gives } from "./takeover.ts";
+import { changedAt, hasEnded, isAssigned, isLive, isLost, isWanted, observed } from "./task-life.ts";
 import { createTask, endTask } from "./write-task.ts";
 
 /** After this time on a lost node a task is given up: its addresses become free. Swarm's value. */
@@ -43,7 +33,6 @@ export const orphanTasks = ({ tx, ctx, tasks, wake }: Omit<Pass, "service">): vo
 export const restartTasks = (pass: Pass): void => {
   const slots = Map.groupBy(pass.tasks(), (task) => task.slot);
   const suits = constraintCheck();
-  let drains = drainBudget(pass, [...slots.values()]);
   for (const members of slots.values())
     for (const task of members) {
       if (!isWanted(task) || !isAssigned(task)) continue;
@@ -51,27 +40,7 @@ export const restartTasks = (pass: Pass): void => {
       const orphaned = observed(task) === TaskState.TASK_ORPHANED;
       if (hasEnded(task) && !orphaned) afterEnd(pass, task, members);
       else if (orphaned || isLost(node) || !suits(task, node)) displace(pass, task, members, isLost(node) && !orphaned);
-      else if (isDrained(node) && (drains > 0 || !isRunning(task))) {
-        if (isRunning(task)) drains--;
-        displace(pass, task, members, false);
-      }
     }
-};
-
-/**
- * How many running tasks may leave drained nodes now. Drained at once, a service would be down as a whole: it goes at the
- * pace of its updates, the next slots when the ones before run elsewhere.
- */
-const drainBudget = ({ tx, service }: Pass, slots: readonly (readonly Task[])[]): number => {
-  const atOnce = service.spec?.update?.parallelism ?? 1;
-  if (atOnce === 0) return Number.POSITIVE_INFINITY;
-  const moving = slots.filter(
-    (members) =>
-      members.some(isLive) &&
-      !members.some(isRunning) &&
-      members.some((task) => isAssigned(task) && isDrained(tx.get("node", task.nodeId))),
-  );
-  return atOnce - moving.length;
 };
 
 /** Many tasks share node and spec; each pair is checked once. Paused nodes keep what they have. */
@@ -94,7 +63,10 @@ const afterEnd = (pass: Pass, task: Task, members: readonly Task[]): void => {
   const restart = needed && mayRestart(task, members, ctx.now);
   endTask(tx, task, needed && !restart ? TaskState.TASK_COMPLETE : TaskState.TASK_SHUTDOWN);
   if (!restart) return;
-  createTask(tx, ctx, service, task.slot, { from: task, startAfter: ctx.now + (task.spec?.restart?.delayMs ?? 0) });
+  const startAfter = ctx.now + (task.spec?.restart?.delayMs ?? 0);
+  // What could not be prepared is not tried again at once either.
+  const ahead = observed(task) !== TaskState.TASK_REJECTED;
+  createTask(tx, ctx, service, task.slot, { from: task, wait: { startAfter, ahead } });
 };
 
 /**
@@ -110,17 +82,9 @@ const displace = (pass: Pass, task: Task, members: readonly Task[], silent: bool
   if (replace) createTask(tx, ctx, service, task.slot, { from: task });
 };
 
-/**
- * Another live task in the slot makes a replacement needless, except for the new task of a start-first update: the old
- * one stays until a new one runs, unless the update came to a halt.
- */
-const isNeeded = ({ service }: Pass, task: Task, members: readonly Task[]): boolean => {
-  const others = members.filter((other) => other !== task && isLive(other));
-  if (others.length === 0) return true;
-  const updating = service.updateStatus?.state === UpdateState.UPDATE_UPDATING;
-  const startFirst = service.spec?.update?.order === UpdateOrder.START_FIRST;
-  return updating && startFirst && isCurrent(service, task) && others.every((other) => !isCurrent(service, other));
-};
+/** Another live task in the slot makes a replacement needless, unless it is there only until this one runs. */
+const isNeeded = (pass: Pass, task: Task, members: readonly Task[]): boolean =>
+  members.every((other) => other === task || !isLive(other) || gives(pass, other, task));
 
 /** The policy: condition, then attempts within the window. Earlier ends are counted from the slot's history. */
 const mayRestart = (task: Task, members: readonly Task[], now: number): boolean => {

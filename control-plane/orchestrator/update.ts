@@ -14,6 +14,7 @@ import {
 import type { Pass } from "./pass.ts";
 import { endedByItself } from "./restart.ts";
 import { isCurrent, isDirty, isFinal, isOccupied, type Slot, slotsOf } from "./slot.ts";
+import { leavesDrained } from "./takeover.ts";
 import { changedAt, createdAt, isLive, isRunning, observed } from "./task-life.ts";
 import { createTask, endTask } from "./write-task.ts";
 
@@ -43,15 +44,19 @@ export const update = (pass: Pass): void => {
 
 const isRollback = (state: UpdateState): boolean => state >= UpdateState.UPDATE_ROLLBACK_STARTED;
 
-/** Two generations in one slot: with start-first the old one leaves once the new one runs, otherwise at once. */
-const settleSlot = ({ tx, service }: Pass, slot: Slot, config: UpdateConfig): void => {
+/**
+ * Two generations in one slot: with start-first the old one leaves once the new one runs, otherwise at once. Of two of one
+ * generation, one on a drained node is `drain`'s business.
+ */
+const settleSlot = (pass: Pass, slot: Slot, config: UpdateConfig): void => {
+  const { tx, service } = pass;
   const current = slot.live.filter((task) => isCurrent(service, task));
   const old = slot.live.filter((task) => !current.includes(task));
   const ready = config.order !== UpdateOrder.START_FIRST || current.some(isRunning);
   if (current.length > 0 && ready) for (const task of old) endTask(tx, task, TaskState.TASK_SHUTDOWN);
-  const [, ...doubles] = current.sort(
-    (a, b) => Number(isRunning(b)) - Number(isRunning(a)) || createdAt(a) - createdAt(b),
-  );
+  const [, ...doubles] = current
+    .filter((task) => !leavesDrained(pass, task))
+    .sort((a, b) => Number(isRunning(b)) - Number(isRunning(a)) || createdAt(a) - createdAt(b));
   for (const task of doubles) endTask(tx, task, TaskState.TASK_SHUTDOWN);
 };
 

@@ -7,18 +7,20 @@ import { isAssigned } from "./task-life.ts";
 
 export const STACK_LABEL = "com.docker.stack.namespace";
 
+/** It is not started before; prepared `ahead` or not. */
+type Wait = { readonly startAfter: number; readonly ahead: boolean };
 type Blueprint = { readonly spec: TaskSpec | undefined; readonly specVersion: number };
 
 /**
- * A new task for the slot, from the service's spec or from that of the task that it replaces. It may be prepared at
- * once and is started when `promote` finds that nothing stands against it.
+ * A new task for the slot, from the service's spec or from that of the task that it replaces. It is prepared at once,
+ * unless the wait says otherwise, and started when `promote` finds that nothing stands against it.
  */
 export const createTask = (
   tx: Tx,
   ctx: WriteContext,
   service: Service,
   slot: number,
-  { from, startAfter = 0 }: { readonly from?: Blueprint; readonly startAfter?: number } = {},
+  { from, wait }: { readonly from?: Blueprint; readonly wait?: Wait } = {},
 ): Task => {
   const annotations = service.spec?.annotations;
   const blueprint = from ?? { spec: service.spec?.task, specVersion: service.specVersion };
@@ -39,10 +41,10 @@ export const createTask = (
       pid: 0,
       containerId: "",
     },
-    desiredState: TaskState.TASK_READY,
+    desiredState: wait?.ahead === false ? TaskState.TASK_ACCEPTED : TaskState.TASK_READY,
     serviceName: annotations?.name ?? "",
     stack: annotations?.labels[STACK_LABEL] ?? "",
-    startAfter,
+    startAfter: wait?.startAfter ?? 0,
   };
   tx.put("task", task);
   return task;

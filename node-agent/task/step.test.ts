@@ -26,6 +26,7 @@ const {
 describe("task step", () => {
   const table: [string, TaskState, TaskState, Partial<Observed>, "nothing" | [TaskState, string]][] = [
     ["is accepted", TASK_ASSIGNED, TASK_RUNNING, {}, [TASK_ACCEPTED, "none"]],
+    ["waits while only ACCEPTED is wanted", TASK_ACCEPTED, TASK_ACCEPTED, {}, "nothing"],
     ["is prepared", TASK_PREPARING, TASK_RUNNING, {}, [TASK_READY, "prepare"]],
     ["waits while only READY is wanted", TASK_READY, TASK_READY, { container: "created" }, "nothing"],
     ["starts when RUNNING is wanted", TASK_READY, TASK_RUNNING, { container: "created" }, [TASK_STARTING, "none"]],

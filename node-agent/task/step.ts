@@ -68,6 +68,7 @@ export const step = (state: TaskState, desired: TaskState, observed: Observed): 
       ? { next: TASK_SHUTDOWN, action: "stop", failed: TASK_FAILED, message: "shutdown" }
       : { next: TASK_SHUTDOWN, action: "none", failed: TASK_FAILED, message: "shutdown before it ran" };
   if (state < TASK_ACCEPTED) return { next: TASK_ACCEPTED, action: "none", failed: TASK_REJECTED, message: "accepted" };
+  if (state < TASK_READY && desired < TASK_READY) return "nothing";
   if (state < TASK_PREPARING)
     return { next: TASK_PREPARING, action: "none", failed: TASK_REJECTED, message: "preparing" };
   if (state < TASK_READY) return { next: TASK_READY, action: "prepare", failed: TASK_REJECTED, message: "prepared" };
