@@ -45,18 +45,47 @@ describe("heartbeats", () => {
     expect(down).to.deep.equal([]);
   });
 
-  it("gives nodes twice the time after a change of leader, until they show up", async () => {
+  it("after a change of leader gives nodes the usual time, the former leader's host less, until they show up", async () => {
     const { clock, down, heartbeats } = setup();
     heartbeats.beat("n1");
-    heartbeats.expect(["n1", "n2", "n3"]);
-    await clock.pass(2000);
+    await clock.pass(500);
+    heartbeats.expect(["n1", "n2", "n3", "n4", "n5"], "n4");
+    await clock.pass(1999);
     heartbeats.beat("n3");
-    await clock.pass(1000);
-    expect(down).to.deep.equal(["n1"]);
+    expect(down).to.deep.equal([]);
+    await clock.pass(1);
+    expect(down).to.deep.equal(["n4"]);
+    await clock.pass(500);
+    expect(down).to.deep.equal(["n4", "n1"]);
+    await clock.pass(500);
+    expect(down).to.deep.equal(["n4", "n1", "n2", "n5"]);
     await clock.pass(2000);
-    expect(down).to.deep.equal(["n1", "n3"]);
-    await clock.pass(1000);
-    expect(down).to.deep.equal(["n1", "n3", "n2"]);
+    expect(down).to.deep.equal(["n4", "n1", "n2", "n5", "n3"]);
+  });
+
+  it("a former leader's host that shows up counts like the others from then on", async () => {
+    const { clock, down, heartbeats } = setup();
+    heartbeats.expect(["n1", "n2"], "n1");
+    await clock.pass(1900);
+    heartbeats.beat("n1");
+    await clock.pass(1100);
+    expect(down).to.deep.equal(["n2"]);
+    await clock.pass(1899);
+    expect(down).to.deep.equal(["n2"]);
+    await clock.pass(1);
+    expect(down).to.deep.equal(["n2", "n1"]);
+  });
+
+  it("is more patient when nobody has led since this manager started", async () => {
+    const { clock, down, heartbeats } = setup();
+    heartbeats.expect(["n1"], undefined);
+    await clock.pass(5999);
+    expect(down).to.deep.equal([]);
+    await clock.pass(1);
+    expect(down).to.deep.equal(["n1"]);
+    heartbeats.expect(["n2"], "");
+    await clock.pass(3000);
+    expect(down).to.deep.equal(["n1", "n2"]);
   });
 
   it("is silent about forgotten nodes and after stop", async () => {

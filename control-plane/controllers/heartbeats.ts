@@ -1,17 +1,26 @@
 // Which nodes are alive, by the heartbeats of their sessions. Kept by the leader in memory: a new leader knows of no
-// session yet and gives every node that was up a longer grace before it takes silence for death.
+// session yet and gives every node that was up some time to show up before it takes silence for death.
 import type { Clock } from "#base/clock.ts";
 
 /** Silent for so many periods: down. */
 const MISSED_PERIODS = 3;
-/** After a change of leader agents must find the new one first. */
-const GRACE_FACTOR = 2;
+/**
+ * The host of the leader before this one has been silent for an election already, and its agent has the shortest way to the
+ * news: a manager that dies, or leads no more, ends the agent's session at once, and one that hangs is left after two
+ * periods without an answer, which began before the election.
+ */
+const FORMER_LEADER_PERIODS = 2;
+/** Nobody has led since this manager started: perhaps all hosts start, each at its own speed. */
+const START_PERIODS = 6;
 
 export type Heartbeats = {
   /** A session began or a message of it arrived. */
   beat(nodeId: string): void;
-  /** For a new leader: these nodes count as up and must show up within twice the usual time. Known ones stay as they are. */
-  expect(nodeIds: Iterable<string>): void;
+  /**
+   * For a new leader: these nodes count as up and must show up in time. Known ones stay as they are. `formerLeader` is the
+   * node that led before, "" when it is not known which, undefined when nobody has led since this manager started.
+   */
+  expect(nodeIds: Iterable<string>, formerLeader: string | undefined): void;
   /** The node was removed. */
   forget(nodeId: string): void;
   stop(): void;
@@ -54,8 +63,10 @@ export const createHeartbeats = ({ clock, periodMs, onSilent }: HeartbeatOptions
 
   return {
     beat: (nodeId) => extend(nodeId, MISSED_PERIODS),
-    expect: (nodeIds) => {
-      for (const nodeId of nodeIds) if (!deadlines.has(nodeId)) extend(nodeId, MISSED_PERIODS * GRACE_FACTOR);
+    expect: (nodeIds, formerLeader) => {
+      const periods = formerLeader === undefined ? START_PERIODS : MISSED_PERIODS;
+      for (const nodeId of nodeIds)
+        if (!deadlines.has(nodeId)) extend(nodeId, nodeId === formerLeader ? FORMER_LEADER_PERIODS : periods);
     },
     forget: (nodeId) => {
       deadlines.delete(nodeId);

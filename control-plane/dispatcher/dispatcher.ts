@@ -42,8 +42,8 @@ type Report = { readonly session: Session; readonly sequence: number; readonly u
 export type Dispatcher = {
   readonly handlers: Handlers<DispatcherDefinition>;
   readonly broker: Broker;
-  /** Called when this manager leads and has applied everything before its term. */
-  start(): void;
+  /** Called when this manager leads and has applied everything before its term. `formerLeader` as for `LeaderDuty`. */
+  start(formerLeader?: string): void;
   /** All sessions end; the agents look for the new leader. */
   stop(leaderAddr: string): void;
   /** Sends every agent the managers' addresses. */
@@ -268,11 +268,11 @@ export const createDispatcher = ({
       },
       serve: (frames, context) => broker.serve(frames, context),
     },
-    start() {
+    start(formerLeader) {
       const heartbeats = createHeartbeats({ clock, periodMs: heartbeatMs, onSilent: down });
       active = { views: createNodeViews(state), heartbeats, unwatch: state.watch(onBatch) };
       const expected = [...state.all("node")].filter((n) => n.status?.state !== NodeState.NODE_DOWN).map((n) => n.id);
-      heartbeats.expect(expected);
+      heartbeats.expect(expected, formerLeader);
     },
     stop(addr) {
       active?.unwatch();

@@ -43,6 +43,27 @@ describe("leadership", () => {
     expect(calls.slice(8)).to.deep.equal([]);
   });
 
+  it("tells its duties who led before, also when they begin only at the second attempt", async () => {
+    const log = createMemoryLog(nothing);
+    const clock = createManualClock();
+    const told: (string | undefined)[] = [];
+    const duty: LeaderDuty = { start: (formerLeader) => void told.push(formerLeader), stop: () => {} };
+    const leadership = followLeadership(log, [duty], clock, silentLogger);
+    await clock.pass(0);
+    expect(told).to.deep.equal([undefined]);
+    log.become(follower);
+    log.become({ ...follower, leaderId: 0, term: 2 });
+    log.refuse(1);
+    log.become({ isLeader: true, leaderId: 1, term: 3 });
+    await clock.pass(1_000);
+    expect(told).to.deep.equal([undefined, "node2"]);
+    log.become({ ...follower, leaderId: 3, term: 4 });
+    log.become({ isLeader: true, leaderId: 1, term: 5 });
+    await clock.pass(1_000);
+    expect(told).to.deep.equal([undefined, "node2", ""]);
+    leadership.stop();
+  });
+
   it("tries again when it could not begin", async () => {
     const { log, clock, calls, follow } = setup();
     log.refuse(2);

@@ -6,7 +6,14 @@ import type { LogStatus, ReplicatedLog } from "#control-plane/log/log.ts";
 /** A leader whose duties could not begin (no quorum for a moment, say) tries again after this time. */
 const RETRY_MS = 500;
 
-export type LeaderDuty = { start(): void | Promise<void>; stop(leaderAddr: string): void };
+export type LeaderDuty = {
+  /**
+   * @param formerLeader node id of who led before; "" when somebody did but it is not known who, undefined when nobody has
+   *   led since this process started
+   */
+  start(formerLeader: string | undefined): void | Promise<void>;
+  stop(leaderAddr: string): void;
+};
 
 export type Leadership = {
   /** This manager leads and its duties run. */
@@ -29,8 +36,11 @@ export const followLeadership = (
   let leading = false;
   let started: LeaderDuty[] = [];
   let status: LogStatus = log.status();
+  /** Who leads, or led last. */
+  let lastLeader: string | undefined;
   const waiters = new Set<() => void>();
-  const leaderAddr = () => status.members.find((m) => m.raftId === status.leaderId)?.addr ?? "";
+  const leader = () => status.members.find((m) => m.raftId === status.leaderId);
+  const leaderAddr = () => leader()?.addr ?? "";
   const known = () => leading || (!status.isLeader && leaderAddr() !== "");
 
   const wake = () => {
@@ -44,14 +54,14 @@ export const followLeadership = (
     started = [];
   };
 
-  const begin = async (began: number): Promise<void> => {
+  const begin = async (began: number, formerLeader: string | undefined): Promise<void> => {
     try {
       // The state may lack entries of former terms until an entry of this term is applied.
       await log.readBarrier();
       for (const duty of duties) {
         if (term !== began) return;
         started.push(duty);
-        await duty.start();
+        await duty.start(formerLeader);
       }
       if (term !== began) return;
       leading = true;
@@ -62,7 +72,7 @@ export const followLeadership = (
       stopDuties();
       logger.warn("leadership did not begin, will try again", { term: began, error });
       clock.after(RETRY_MS, () => {
-        if (term === began) void begin(began);
+        if (term === began) void begin(began, formerLeader);
       });
     }
   };
@@ -79,8 +89,9 @@ export const followLeadership = (
     if (next.isLeader && term !== next.term) {
       end();
       term = next.term;
-      void begin(next.term);
+      void begin(next.term, lastLeader);
     } else if (!next.isLeader) end();
+    if (next.leaderId !== 0) lastLeader = leader()?.nodeId ?? "";
     wake();
   });
 

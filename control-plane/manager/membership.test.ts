@@ -34,7 +34,7 @@ describe("managers in the quorum", () => {
 
   it("a demoted and a removed node leave, also at the same moment; agents are told", async () => {
     const { log, clock, change, duty, announced } = setup("a", "b", "c", "d");
-    void duty.start();
+    void duty.start(undefined);
     await clock.pass(0);
     expect(log.changes).to.deep.equal([]);
     const before = announced();
@@ -50,7 +50,7 @@ describe("managers in the quorum", () => {
 
   it("a leader that is demoted hands over first", async () => {
     const { log, clock, change, duty } = setup("a", "b");
-    void duty.start();
+    void duty.start(undefined);
     change("a", WORKER);
     await clock.pass(0);
     expect(log.changes).to.deep.equal(["transfer"]);
@@ -58,7 +58,7 @@ describe("managers in the quorum", () => {
 
   it("what could not be removed is removed later, unless another leads then", async () => {
     const { log, clock, change, duty } = setup("a", "b", "c");
-    void duty.start();
+    void duty.start(undefined);
     log.refuse(1);
     change("b", WORKER);
     await clock.pass(100);

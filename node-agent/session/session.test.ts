@@ -1,3 +1,4 @@
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
 import { silentLogger } from "#base/log.ts";
@@ -27,6 +28,38 @@ const until = async (what: string, done: () => boolean): Promise<void> => {
     if (i > 1_000) throw new Error(`never: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+};
+
+/** A way to `target` that can be cut as a cable is: both ends stay open and hear nothing. */
+const startCable = async (target: string) => {
+  const sockets: Socket[] = [];
+  let isCut = false;
+  let connections = 0;
+  const server = createServer((near) => {
+    connections++;
+    const far = connect(Number(target.split(":")[1]), "127.0.0.1");
+    for (const socket of [near, far]) {
+      sockets.push(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => [near, far].forEach((s) => void s.destroy()));
+    }
+    near.on("data", (data) => isCut || far.write(data));
+    far.on("data", (data) => isCut || near.write(data));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    connections: () => connections,
+    cut: () => void (isCut = true),
+    mend() {
+      isCut = false;
+      for (const socket of sockets.splice(0)) socket.destroy();
+    },
+    close() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
 };
 
 describe("session with a manager", () => {
@@ -184,6 +217,42 @@ describe("session with a manager", () => {
     await until("down", () => state() === NodeState.NODE_DOWN);
     await open();
     await until("up", () => state() === NodeState.NODE_READY);
+  });
+
+  it("leaves a manager that has become silent, and asks another one first", async () => {
+    const cable = await startCable(manager.address);
+    const dialed: string[] = [];
+    try {
+      const credentials = clientCredentials(await manager.identity("w1", "worker"));
+      const { seen } = await open({
+        managers: () => [cable.address, manager.address],
+        dial(address) {
+          dialed.push(address);
+          return openChannel(address, credentials);
+        },
+      });
+      await until("accepted", () => seen.accepted === 1);
+      expect(dialed).to.deep.equal([cable.address]);
+      cable.cut();
+      await until("accepted by the other", () => seen.accepted === 2);
+      expect(dialed).to.deep.equal([cable.address, manager.address]);
+    } finally {
+      cable.close();
+    }
+  });
+
+  it("goes back to a silent manager when there is no other", async () => {
+    const cable = await startCable(manager.address);
+    try {
+      const { seen } = await open({ managers: () => [cable.address] });
+      await until("accepted", () => seen.accepted === 1);
+      cable.cut();
+      await until("tried again", () => cable.connections() > 1);
+      cable.mend();
+      await until("accepted again", () => seen.accepted === 2);
+    } finally {
+      cable.close();
+    }
   });
 
   it("goes to the next manager when one does not answer", async () => {

@@ -22,8 +22,13 @@ const BACKOFF_MIN_MS = 100;
 const BACKOFF_MAX_MS = 1_000;
 /** A manager that has not accepted by then is passed over: connecting to a host that is cut off would take minutes. */
 const ACCEPT_TIMEOUT_MS = 5_000;
-/** A manager that answers no heartbeat for this many periods is left: its host may be cut off without a reset. */
+/**
+ * A manager that says nothing for so many periods is left: its host may be cut off without a reset. The next leader gives
+ * nodes three periods to show up, and the heartbeat before the last one has almost a period to be answered.
+ */
 const SILENT_PERIODS = 2;
+/** So long others are asked first: an election is over by then, and each attempt on a host that is cut off costs seconds. */
+const AVOID_MS = 5_000;
 
 export type SessionOptions = {
   readonly clock: Clock;
@@ -64,6 +69,9 @@ export const startSession = (options: SessionOptions): Session => {
   let stopped = false;
   let abort = new AbortController();
   let preferred = "";
+  /** The manager that was silent last, and when it may be asked again: until then nobody is believed who says that it leads. */
+  let silent = { address: "", until: 0 };
+  const isSilent = (address: string): boolean => address === silent.address && clock.monotonic() < silent.until;
   let turn = 0;
   let gathering = false;
 
@@ -108,9 +116,11 @@ export const startSession = (options: SessionOptions): Session => {
     abort = ending;
     const giveUp = () => {
       logger.warn("manager is silent", { manager: address });
+      silent = { address, until: clock.monotonic() + AVOID_MS };
       ending.abort();
     };
-    let cancelBeat = clock.after(ACCEPT_TIMEOUT_MS, giveUp);
+    let cancelSilence = clock.after(ACCEPT_TIMEOUT_MS, giveUp);
+    let cancelBeat = () => {};
     try {
       const description = await options.description();
       const statuses = options.statuses();
@@ -123,7 +133,7 @@ export const startSession = (options: SessionOptions): Session => {
         if (ending.signal.aborted) break;
         answered = clock.monotonic();
         if (message.message?.$case === "accepted") {
-          cancelBeat();
+          cancelSilence();
           const { heartbeatMs } = message.message.value;
           logger.info("session accepted", { manager: address, session: message.message.value.sessionId });
           connectedTo = address;
@@ -133,11 +143,13 @@ export const startSession = (options: SessionOptions): Session => {
           // The statuses in `start` are written before `accepted` is sent.
           for (const [id, entry] of unacknowledged) if (entry.sequence <= sent) unacknowledged.delete(id);
           sendStatuses();
+          const listen = () => {
+            const left = answered + SILENT_PERIODS * heartbeatMs - clock.monotonic();
+            if (left > 0) cancelSilence = clock.after(left, listen);
+            else giveUp();
+          };
+          listen();
           const beat = () => {
-            if (clock.monotonic() - answered > SILENT_PERIODS * heartbeatMs) {
-              giveUp();
-              return;
-            }
             queue.push({ message: { $case: "heartbeat", value: {} } });
             // Spread over time: all agents of a cluster start together after a fail-over.
             cancelBeat = clock.after(heartbeatMs * (0.9 + 0.2 * random.float()), beat);
@@ -146,6 +158,7 @@ export const startSession = (options: SessionOptions): Session => {
         } else receive(message, channel);
       }
     } finally {
+      cancelSilence();
       cancelBeat();
       queue.end();
       out = undefined;
@@ -155,9 +168,11 @@ export const startSession = (options: SessionOptions): Session => {
   };
 
   const next = (): string | undefined => {
-    const known = options.managers();
     if (preferred !== "") return preferred;
-    return known[turn++ % Math.max(1, known.length)];
+    const known = options.managers();
+    const others = known.filter((address) => !isSilent(address));
+    const asked = others.length > 0 ? others : known;
+    return asked[turn++ % Math.max(1, asked.length)];
   };
 
   const run = async (): Promise<void> => {
@@ -172,7 +187,7 @@ export const startSession = (options: SessionOptions): Session => {
           preferred = "";
         } catch (thrown) {
           const error = TswarmError.from(thrown);
-          preferred = error.leaderAddr ?? "";
+          preferred = error.leaderAddr === undefined || isSilent(error.leaderAddr) ? "" : error.leaderAddr;
           if (error.code === "forbidden" && !stopped) {
             options.onRemoved(error.message);
             return;
