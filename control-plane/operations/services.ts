@@ -1,22 +1,72 @@
 import { refuse } from "#base/errors.ts";
+import { allocatePorts, needsIngress } from "#control-plane/allocator/ports.ts";
 import { allocateVips } from "#control-plane/allocator/vips.ts";
 import { sameData } from "#control-plane/orchestrator/same-data.ts";
+import { checkPortsOnDrivers, hostPorts, ingressPorts } from "#control-plane/specs/ports.ts";
 import { checkServiceSpec } from "#control-plane/specs/service.ts";
 import type { ReadTx, Tx, WriteContext } from "#control-plane/state/types.ts";
-import { NetworkAttachmentConfig, Service, type ServiceSpec, UpdateState, UpdateStatus } from "#proto/gen/types.ts";
+import { contains } from "#net/model/cidr.ts";
+import {
+  type Network,
+  NetworkAttachmentConfig,
+  type PortConfig,
+  Service,
+  type ServiceSpec,
+  UpdateState,
+  UpdateStatus,
+} from "#proto/gen/types.ts";
 import { pinImage } from "./images.ts";
 import { checkVersion } from "./nodes.ts";
 import { resolveNetwork, resolveService } from "./references.ts";
 
 const DEFAULT_NETWORK = "bridge";
 
-const resolveNetworks = (tx: ReadTx, networks: readonly NetworkAttachmentConfig[]): NetworkAttachmentConfig[] => {
-  // As in Docker: who names no network gets its node's default bridge, and with it a way out.
+const checkTarget = (at: string, { spec }: Network): void => {
+  const name = spec?.annotations?.name;
+  if (spec?.ingress)
+    throw refuse(
+      "invalid",
+      at,
+      `network ${name} is for published ports, services can't name it`,
+      "Leave it out: who publishes a port is attached to it",
+    );
+};
+
+/** Addresses that a service pins must be ones that its tasks can have. */
+const checkPinned = (at: string, config: NetworkAttachmentConfig, { spec, subnets }: Network): void => {
+  for (const family of ["ipv4", "ipv6"] as const)
+    for (const address of config[family]) {
+      const field = `${at}.${family}`;
+      const remedy = `Use an address of ${subnets.map((s) => s.subnet).join(" or ") || "a network that has subnets"}`;
+      const subnet = subnets.find((s) => contains(s.subnet, address));
+      if (subnet === undefined)
+        throw refuse("invalid", field, `${address} is in no subnet of network ${spec?.annotations?.name}`, remedy);
+      const reserved = Object.entries(subnet.reserved).find(([, other]) => other === address);
+      if (subnet.gateway === address || reserved !== undefined)
+        throw refuse(
+          "invalid",
+          field,
+          `${address} is ${reserved ? `reserved as ${reserved[0]}` : "the gateway"}`,
+          remedy,
+        );
+    }
+};
+
+const resolveNetworks = (
+  tx: ReadTx,
+  networks: readonly NetworkAttachmentConfig[],
+  ports: readonly PortConfig[],
+): NetworkAttachmentConfig[] => {
+  // As in Docker: who names no network gets its node's default bridge, and with it a way out. The ingress network has one too.
+  if (networks.length === 0 && ingressPorts(ports).length > 0) return [];
   if (networks.length === 0)
     return [NetworkAttachmentConfig.fromPartial({ target: resolveNetwork(tx, DEFAULT_NETWORK).id })];
   const seen = new Set<string>();
   return networks.map((config, i) => {
-    const { id, spec } = resolveNetwork(tx, config.target);
+    const network = resolveNetwork(tx, config.target);
+    const { id, spec } = network;
+    checkTarget(`task.networks[${i}]`, network);
+    checkPinned(`task.networks[${i}]`, config, network);
     if (seen.has(id))
       throw refuse("invalid", `task.networks[${i}]`, `network ${config.target} is named twice`, "Name it once");
     seen.add(id);
@@ -31,6 +81,24 @@ const resolveNetworks = (tx: ReadTx, networks: readonly NetworkAttachmentConfig[
   });
 };
 
+const checkPublished = (tx: ReadTx, spec: ServiceSpec): void => {
+  const drivers = (spec.task?.networks ?? []).map(({ target }) => tx.get("network", target)?.spec?.driver ?? "");
+  checkPortsOnDrivers(spec.ports, drivers);
+  if (needsIngress(tx, spec.task, spec.ports) && tx.ingressNetwork() === undefined)
+    throw refuse(
+      "not_found",
+      "ports",
+      "there is no network for published ports",
+      "Make one with `tsctl network create --ingress ingress`",
+    );
+};
+
+/** What only new tasks can follow: ports of the mesh come and go on the nodes alone once a task is attached to it. */
+const needsNewTasks = (tx: ReadTx, before: ServiceSpec | undefined, spec: ServiceSpec): boolean =>
+  !sameData(spec.task, before?.task) ||
+  !sameData(hostPorts(spec.ports), hostPorts(before?.ports ?? [])) ||
+  needsIngress(tx, spec.task, spec.ports) !== needsIngress(tx, before?.task, before?.ports ?? []);
+
 /** The spec as it is stored: checked, with defaults, networks as ids and the image pinned. */
 const storedSpec = (tx: ReadTx, given: ServiceSpec | undefined, before: Service | undefined): ServiceSpec => {
   const spec = checkServiceSpec(given);
@@ -39,10 +107,10 @@ const storedSpec = (tx: ReadTx, given: ServiceSpec | undefined, before: Service 
   const old = before?.spec?.task?.container;
   const kept = old?.image === container.image && container.imageDigest === old.imageDigest ? old.imageDigest : "";
   const imageDigest = kept || pinImage(tx, container.image);
-  return {
-    ...spec,
-    task: { ...task, networks: resolveNetworks(tx, task.networks), container: { ...container, imageDigest } },
-  };
+  const networks = resolveNetworks(tx, task.networks, spec.ports);
+  const stored = { ...spec, task: { ...task, networks, container: { ...container, imageDigest } } };
+  checkPublished(tx, stored);
+  return stored;
 };
 
 /** What the user should know although the service was accepted. */
@@ -55,7 +123,10 @@ export const serviceWarnings = (tx: ReadTx, { spec }: Service): string[] => {
   return [`image ${spec?.task?.container?.image} is missing on ${names.join(", ")}: no task can run there`];
 };
 
-/** Throws TswarmError: invalid, name_conflict, not_found (network, image), exhausted (no address for a VIP). */
+/**
+ * Throws TswarmError: invalid, name_conflict, not_found (network, image), conflict (somebody has the published port), exhausted
+ * (no address for a VIP, no port).
+ */
 export const createService = (
   tx: Tx,
   ctx: WriteContext,
@@ -75,7 +146,9 @@ export const createService = (
     );
   const spec = storedSpec(tx, checked, undefined);
   const vips = allocateVips(tx, spec, []);
-  const service = Service.fromPartial({ id: ctx.newId(), spec, specVersion: 1, vips });
+  const id = ctx.newId();
+  const ports = allocatePorts(tx, spec, [], id);
+  const service = Service.fromPartial({ id, spec, specVersion: 1, vips, ports });
   tx.put("service", service);
   return service;
 };
@@ -96,8 +169,8 @@ const rollbackSpec = (service: Service): ServiceSpec => {
 };
 
 /**
- * A new spec, or the previous one with `rollback`. Tasks are replaced only when the task's spec changed: spec_version counts those
- * changes. VIPs of networks that stay are kept.
+ * A new spec, or the previous one with `rollback`. Tasks are replaced only when what they are made of changed: spec_version counts
+ * those changes. VIPs of networks that stay are kept, and so are published ports.
  */
 export const updateService = (
   tx: Tx,
@@ -115,7 +188,7 @@ export const updateService = (
   const name = service.spec?.annotations?.name;
   if (spec.annotations?.name !== name)
     throw refuse("invalid", "annotations.name", "a service can't be renamed", `Keep the name ${name}`);
-  const changed = !sameData(spec.task, service.spec?.task);
+  const changed = needsNewTasks(tx, service.spec, spec);
   const started = UpdateStatus.fromPartial({
     state: UpdateState.UPDATE_ROLLBACK_STARTED,
     startedAt: ctx.now,
@@ -127,6 +200,7 @@ export const updateService = (
     previousSpec: service.spec,
     specVersion: service.specVersion + (changed ? 1 : 0),
     vips: allocateVips(tx, spec, service.vips),
+    ports: allocatePorts(tx, spec, service.ports, service.id),
     updateStatus: changed ? (input.rollback ? started : undefined) : service.updateStatus,
   };
   tx.put("service", next);
