@@ -4,11 +4,13 @@ import { changedAt, hasEnded, isLive, observed } from "#control-plane/orchestrat
 import type { ReadTx } from "#control-plane/state/types.ts";
 import type { Node, Task } from "#proto/gen/types.ts";
 import { TaskState } from "#proto/gen/types.ts";
+import { HostPorts, type InMesh } from "./host-ports.ts";
 
 export type Candidate = {
   readonly node: Node;
   freeCpus: number;
   freeMemory: number;
+  readonly ports: HostPorts;
   /** Live tasks of all services. */
   tasks: number;
   /** Live tasks of the service that is being placed. */
@@ -25,11 +27,13 @@ const FAILURE_WINDOW_MS = 5 * 60_000;
 
 export const candidates = (tx: ReadTx): Candidate[] => {
   const found: Candidate[] = [];
+  const inMesh: InMesh = (protocol, published) => tx.serviceByPort(protocol, published) !== undefined;
   for (const node of tx.all("node")) {
     const candidate: Candidate = {
       node,
       freeCpus: node.description?.resources?.nanoCpus ?? 0,
       freeMemory: node.description?.resources?.memoryBytes ?? 0,
+      ports: new HostPorts(node, inMesh),
       tasks: 0,
       serviceTasks: 0,
       failing: false,
@@ -45,10 +49,11 @@ export const candidates = (tx: ReadTx): Candidate[] => {
   return found;
 };
 
-/** The reservation counts until the task has ended, also while it is told to leave. */
+/** Reservation and ports count until the task has ended, also while it is told to leave. */
 export const take = (candidate: Candidate, task: Task): void => {
   candidate.freeCpus -= task.spec?.reservations?.nanoCpus ?? 0;
   candidate.freeMemory -= task.spec?.reservations?.memoryBytes ?? 0;
+  candidate.ports.add(task);
 };
 
 /** Sets the fields that depend on the service. A standalone task (no service id) sees no others of its kind. */
@@ -71,7 +76,7 @@ export const aimAt = (found: readonly Candidate[], tx: ReadTx, serviceId: string
 };
 
 /** FNV-1a, 32 bits. */
-const hash = (text: string): number => {
+export const hash = (text: string): number => {
   let value = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193);
   return value >>> 0;

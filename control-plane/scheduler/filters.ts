@@ -1,17 +1,19 @@
 // The filter pipeline. Each filter can say why it turned nodes away; the first that does so is the one that counts.
-// Filters before `fits` look only at the node and the spec and run once for each group of tasks, `fits` and
-// `replicas` depend on what was placed already and run again at each placement.
+// Fixed filters look only at the node and the spec and run once for each group of tasks, counting ones depend on what was
+// placed already and run again at each placement.
 
 import { matchesConstraints } from "#control-plane/specs/constraint.ts";
-import type { Node, TaskSpec } from "#proto/gen/types.ts";
+import type { Node, PortConfig, TaskSpec } from "#proto/gen/types.ts";
 import { NodeAvailability, NodeState } from "#proto/gen/types.ts";
 import type { Candidate } from "./candidate.ts";
+import { portsText } from "./host-ports.ts";
 
+/** `ports`: what the node has to publish for the task alone. */
 export type Filter = {
   readonly name: string;
-  accepts(candidate: Candidate, spec: TaskSpec): boolean;
+  accepts(candidate: Candidate, spec: TaskSpec, ports: readonly PortConfig[]): boolean;
   /** Why `count` nodes were turned away. */
-  explain(count: number, spec: TaskSpec): string;
+  explain(count: number, spec: TaskSpec, ports: readonly PortConfig[]): string;
 };
 
 const nodes = (count: number): string => (count === 1 ? "1 node" : `${count} nodes`);
@@ -51,6 +53,12 @@ const resources: Filter = {
   explain: (count) => `insufficient resources on ${nodes(count)}`,
 };
 
+const hostPort: Filter = {
+  name: "host-port",
+  accepts: ({ ports: taken }, _spec, ports) => taken.choose(ports, 0) !== undefined,
+  explain: (count, _spec, ports) => `${portsText(ports)} in use on ${nodes(count)}`,
+};
+
 const replicas: Filter = {
   name: "max-replicas",
   accepts: ({ serviceTasks }, spec) => {
@@ -62,7 +70,7 @@ const replicas: Filter = {
 
 /** In the order in which they are asked. */
 export const fixedFilters: readonly Filter[] = [ready, image, constraint, platform];
-export const countingFilters: readonly Filter[] = [resources, replicas];
+export const countingFilters: readonly Filter[] = [resources, hostPort, replicas];
 
 /**
  * Whether the node has the image: by the digest that was pinned when the service was made, else by name. The tag is

@@ -8,6 +8,10 @@ import {
   type Node,
   NodeAvailability,
   NodeState,
+  type PortConfig,
+  PortMode,
+  PortProtocol,
+  Service,
   Task,
   type TaskSpec,
   TaskState,
@@ -31,11 +35,17 @@ const withNodes = (...nodes: Node[]): State => {
 };
 
 /** Puts `count` pending tasks of a service and schedules them; the nodes by slot, "" where none was found. */
-const place = (state: State, serviceId: string, count: number, spec: DeepPartial<TaskSpec> = {}): string[] => {
+const place = (
+  state: State,
+  serviceId: string,
+  count: number,
+  spec: DeepPartial<TaskSpec> = {},
+  ports: PortConfig[] = [],
+): string[] => {
   const ids = Array.from({ length: count }, (_, i) => `${serviceId}-${String(i + 1).padStart(6, "0")}`);
   commit(state, (tx) => {
     ids.forEach((id, i) => {
-      const fields = { id, serviceId, slot: i + 1, desiredState: TaskState.TASK_RUNNING, specVersion: 1 };
+      const fields = { id, serviceId, slot: i + 1, desiredState: TaskState.TASK_RUNNING, specVersion: 1, ports };
       const filled = { container: { image: "localhost/web:1" }, ...spec };
       tx.put("task", Task.fromPartial({ ...fields, spec: filled, status: { state: TaskState.TASK_PENDING } }));
     });
@@ -146,6 +156,64 @@ describe("scheduler", () => {
       "": 1,
     });
     expect(errorOf(state, "web", 3)).to.equal("no suitable node (max replicas per node limit reached on 2 nodes)");
+  });
+
+  const port = (published: number, hostIp = "", protocol: PortProtocol = PortProtocol.TCP): PortConfig => ({
+    name: "",
+    protocol,
+    target: 80,
+    published,
+    mode: PortMode.HOST,
+    hostIp,
+  });
+
+  it("gives a port of mode host to one task on a node until that has ended", () => {
+    const state = withNodes(makeNode("n1"), makeNode("n2"));
+    expect(counts(place(state, "web", 3, {}, [port(8080)]))).to.deep.equal({ n1: 1, n2: 1, "": 1 });
+    expect(errorOf(state, "web", 3)).to.equal("no suitable node (port 8080/tcp in use on 2 nodes)");
+    expect(counts(place(state, "udp", 2, {}, [port(8080, "", PortProtocol.UDP)]))).to.deep.equal({ n1: 1, n2: 1 });
+    expect(place(state, "other", 1, {}, [port(9090), port(8080, "127.0.0.1")])).to.deep.equal([""]);
+    expect(errorOf(state, "other")).to.equal("no suitable node (ports 9090/tcp, 127.0.0.1:8080/tcp in use on 2 nodes)");
+    const [first] = state.tasksOfService("web").filter((task) => task.nodeId === "n1");
+    const waiting = state.tasksOfService("web").find((task) => task.slot === 3)!;
+    const end = (fields: DeepPartial<Task>): string | undefined => {
+      commit(state, (tx) => tx.put("task", Task.fromPartial({ ...state.get("task", first!.id)!, ...fields })));
+      commit(state, (tx) => schedule(tx, ctx, { tasks: [waiting.id] }));
+      return state.get("task", waiting.id)?.nodeId;
+    };
+    expect(end({ desiredState: TaskState.TASK_SHUTDOWN })).to.equal("");
+    expect(end({ status: { state: TaskState.TASK_SHUTDOWN } })).to.equal("n1");
+  });
+
+  it("lets two tasks have one number on two addresses of a node", () => {
+    const state = withNodes(makeNode("n1"));
+    expect(place(state, "a", 1, {}, [port(80, "127.0.0.1")])).to.deep.equal(["n1"]);
+    expect(place(state, "b", 1, {}, [port(80, "192.0.2.1")])).to.deep.equal(["n1"]);
+    expect(place(state, "c", 1, {}, [port(80)])).to.deep.equal([""]);
+  });
+
+  it("keeps off the ports of a node's own programs", () => {
+    const hostPorts = [{ protocol: PortProtocol.TCP, port: 80, hostIp: "", owner: "nginx (pid 1)" }];
+    const state = withNodes(
+      makeNode("n1", { description: { ...makeNode("n1").description!, hostPorts } }),
+      makeNode("n2", { status: { state: NodeState.NODE_DOWN } }),
+    );
+    expect(place(state, "web", 1, {}, [port(80)])).to.deep.equal([""]);
+    expect(errorOf(state, "web")).to.equal(
+      "no suitable node (1 node not available for new tasks; port 80/tcp in use on 1 node)",
+    );
+  });
+
+  it("finds free ports on the node, none that the mesh has, and gives none twice", () => {
+    const state = withNodes(makeNode("n1"));
+    commit(state, (tx) => {
+      const ports = Array.from({ length: 28_232 - 4 }, (_, i) => ({ ...port(32_768 + i), mode: PortMode.INGRESS }));
+      tx.put("service", Service.fromPartial({ id: "mesh", ports }));
+    });
+    expect(counts(place(state, "web", 3, {}, [port(0), port(0)]))).to.deep.equal({ n1: 2, "": 1 });
+    const found = state.tasksOfNode("n1").flatMap((task) => task.ports.map((p) => p.published));
+    expect(found.sort()).to.deep.equal([60_996, 60_997, 60_998, 60_999]);
+    expect(errorOf(state, "web", 3)).to.equal("no suitable node (all free ports in use on 1 node)");
   });
 
   it("tries a node last where the service failed five times lately", () => {

@@ -3,9 +3,9 @@
 
 import { isWanted, observed } from "#control-plane/orchestrator/task-life.ts";
 import type { Tx, WriteContext } from "#control-plane/state/types.ts";
-import type { Task, TaskSpec } from "#proto/gen/types.ts";
+import type { PortConfig, Task, TaskSpec } from "#proto/gen/types.ts";
 import { TaskState } from "#proto/gen/types.ts";
-import { aimAt, type Candidate, candidates, take } from "./candidate.ts";
+import { aimAt, type Candidate, candidates, hash, take } from "./candidate.ts";
 import { countingFilters, type Filter, fixedFilters } from "./filters.ts";
 import { spread } from "./spread.ts";
 
@@ -19,32 +19,34 @@ export const schedule = (tx: Tx, ctx: WriteContext, { tasks }: { readonly tasks:
   if (waiting.length === 0) return;
   const nodes = candidates(tx);
   const groups = Map.groupBy(waiting, (task) =>
-    task.serviceId === "" ? `task/${task.id}` : `${task.serviceId}/${task.specVersion}`,
+    task.serviceId === "" ? `task/${task.id}` : `${task.serviceId}/${task.specVersion}/${JSON.stringify(task.ports)}`,
   );
   for (const group of groups.values()) placeGroup(tx, ctx, nodes, group);
 };
 
-/** Tasks of one group have the same service and the same spec, so what holds for the first holds for all. */
+/** Tasks of one group have the same service, the same spec and want the same ports, so what holds for the first holds for all. */
 const placeGroup = (tx: Tx, ctx: WriteContext, nodes: readonly Candidate[], group: readonly Task[]): void => {
   const first = group[0];
   const spec = first?.spec;
   if (first === undefined || spec === undefined) return;
+  const { ports } = first;
   aimAt(nodes, tx, first.serviceId, ctx.now);
   const refused = new Map<Filter, number>();
   const refuse = (filter: Filter): void => void refused.set(filter, (refused.get(filter) ?? 0) + 1);
-  const fit = nodes.filter((node) => accepted(fixedFilters, node, spec, refuse));
+  const fit = nodes.filter((node) => accepted(fixedFilters, node, spec, ports, refuse));
   const order = spread(fit, spec.placement?.spread ?? []);
   for (const task of [...group].sort((a, b) => a.slot - b.slot || (a.id < b.id ? -1 : 1))) {
-    const target = order.next((node) => accepted(countingFilters, node, spec, refuse));
+    const target = order.next((node) => accepted(countingFilters, node, spec, ports, refuse));
     if (target === undefined) {
-      explain(tx, ctx, task, nodes.length === 0 ? "the cluster has no node" : reasons(refused, spec));
+      explain(tx, ctx, task, nodes.length === 0 ? "the cluster has no node" : reasons(refused, spec, ports));
       continue;
     }
-    take(target, task);
+    const placed = { ...task, ports: target.ports.choose(ports, hash(task.id)) ?? ports };
+    take(target, placed);
     target.tasks++;
     target.serviceTasks++;
     tx.put("task", {
-      ...task,
+      ...placed,
       nodeId: target.node.id,
       status: { ...blankStatus, state: TaskState.TASK_ASSIGNED, at: ctx.now, message: "assigned" },
     });
@@ -57,17 +59,18 @@ const accepted = (
   filters: readonly Filter[],
   node: Candidate,
   spec: TaskSpec,
+  ports: readonly PortConfig[],
   refuse: (filter: Filter) => void,
 ): boolean => {
-  const refusing = filters.find((filter) => !filter.accepts(node, spec));
+  const refusing = filters.find((filter) => !filter.accepts(node, spec, ports));
   if (refusing !== undefined) refuse(refusing);
   return refusing === undefined;
 };
 
-const reasons = (refused: ReadonlyMap<Filter, number>, spec: TaskSpec): string =>
+const reasons = (refused: ReadonlyMap<Filter, number>, spec: TaskSpec, ports: readonly PortConfig[]): string =>
   [...fixedFilters, ...countingFilters]
     .filter((filter) => refused.has(filter))
-    .map((filter) => filter.explain(refused.get(filter) ?? 0, spec))
+    .map((filter) => filter.explain(refused.get(filter) ?? 0, spec, ports))
     .join("; ");
 
 const explain = (tx: Tx, ctx: WriteContext, task: Task, reason: string): void => {
