@@ -46,9 +46,9 @@ const main = async (): Promise<void> => {
   });
 
   const kept = keepView(join(config.dataDir, "view.bin"), realClock);
-  const setView = (view: View): void => {
-    wiring.update(view);
-    tasks.assign(view.tasks);
+  const setView = (view: View, applied = () => {}): void => {
+    wiring.update(view, applied);
+    tasks.assign(view);
   };
 
   const description = async () =>
@@ -62,7 +62,7 @@ const main = async (): Promise<void> => {
       description,
       statuses: () => tasks.statuses(),
       onAccepted: ({ dataPathPort }) => wiring.setDataPathPort(dataPathPort),
-      onAssignments: (message) => setView(kept.apply(message)),
+      onAssignments: (message, applied) => setView(kept.apply(message), applied),
       onStream: (request, channel) =>
         void serveStream(request, channel, { nodeId: node.info().nodeId, tasks, runtime }).catch((error) =>
           logger.warn("stream failed", { stream: request.streamId, error }),

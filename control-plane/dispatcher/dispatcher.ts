@@ -6,8 +6,9 @@ import type { Logger } from "#base/log.ts";
 import { createQueue, type Queue } from "#base/queue.ts";
 import { createHeartbeats, type Heartbeats } from "#control-plane/controllers/heartbeats.ts";
 import { type Broker, createBroker } from "#control-plane/dispatcher/broker.ts";
+import { type LeavingTasks, trackLeavingTasks } from "#control-plane/dispatcher/leaving-tasks.ts";
 import type { ReplicatedState } from "#control-plane/manager/replicated-state.ts";
-import { createNodeViews, type NodeViews } from "#control-plane/node-view/node-views.ts";
+import { createNodeViews, type NodeViews, type ViewChanges } from "#control-plane/node-view/node-views.ts";
 import { applyNodeSession, applyTaskStatuses, setNodeState } from "#control-plane/operations/nodes.ts";
 import type { StateBatch } from "#control-plane/state/types.ts";
 import {
@@ -70,7 +71,13 @@ export const createDispatcher = ({
   const { state } = replicated;
   const sessions = new Map<string, Session>();
   const heartbeatMs = () => state.cluster()?.spec?.heartbeatMs || DEFAULT_HEARTBEAT_MS;
-  let active: { readonly views: NodeViews; readonly heartbeats: Heartbeats; readonly unwatch: () => void } | undefined;
+  type Active = {
+    readonly views: NodeViews;
+    readonly heartbeats: Heartbeats;
+    readonly leaving: LeavingTasks;
+    readonly unwatch: () => void;
+  };
+  let active: Active | undefined;
 
   // ---- down: views ----------------------------------------------------------------------------------------------
   const flush = (session: Session): void => {
@@ -85,20 +92,27 @@ export const createDispatcher = ({
     session.out.push({ message: { $case: "assignments", value: assignments } });
   };
 
+  const tell = (nodeId: string, { put, remove }: ViewChanges): void => {
+    const session = sessions.get(nodeId);
+    if (!session) return;
+    for (const key of remove) session.pending.set(key, null);
+    for (const item of put) session.pending.set(item.key, item);
+    session.flushing ??= clock.after(GATHER_MS, () => flush(session));
+  };
+
   const onBatch = (batch: StateBatch): void => {
     if (!active) return;
-    for (const [nodeId, { put, remove }] of active.views.update(batch)) {
-      const session = sessions.get(nodeId);
-      if (!session) continue;
-      for (const key of remove) session.pending.set(key, null);
-      for (const item of put) session.pending.set(item.key, item);
-      session.flushing ??= clock.after(GATHER_MS, () => flush(session));
-    }
+    const told = active.views.update(batch);
+    for (const [nodeId, changes] of told) tell(nodeId, changes);
+    active.leaving.update(batch.events, told);
     for (const event of batch.events) if (event.table === "node") onNode(event.object.id, event.action === "remove");
   };
 
   const onNode = (nodeId: string, removed: boolean): void => {
-    if (removed) active?.heartbeats.forget(nodeId);
+    if (removed) {
+      active?.heartbeats.forget(nodeId);
+      active?.leaving.giveUp(nodeId);
+    }
     const session = sessions.get(nodeId);
     if (!session) return;
     if (removed)
@@ -143,6 +157,7 @@ export const createDispatcher = ({
     if (sessions.get(session.nodeId) === session) {
       sessions.delete(session.nodeId);
       active?.views.unsubscribe(session.nodeId);
+      active?.leaving.lost(session.nodeId);
       broker.abandon(session.nodeId);
     }
   };
@@ -154,6 +169,7 @@ export const createDispatcher = ({
     logger.warn("node is silent: down", { nodeId, silentMs });
     const session = sessions.get(nodeId);
     if (session) end(session, new TswarmError("unavailable", "no heartbeat for three periods: open a new session"));
+    active?.leaving.giveUp(nodeId);
     const message = `no heartbeat for ${Math.round(silentMs / 100) / 10} s`;
     writeNode("node state not written", nodeId, (tx, ctx) =>
       setNodeState(tx, ctx, nodeId, NodeState.NODE_DOWN, message),
@@ -187,7 +203,7 @@ export const createDispatcher = ({
       dataPathPort: cluster.spec?.dataPathPort ?? 0,
       node: node?.spec,
     };
-    const put = [...active.views.subscribe(nodeId).values()];
+    const put = [...active.views.subscribe(nodeId).values(), ...active.leaving.opened(nodeId)];
     session.out.push({ message: { $case: "accepted", value: accepted } });
     session.out.push({ message: { $case: "managers", value: { managers: managers(), node: node?.spec } } });
     const complete = { kind: Assignments_Kind.COMPLETE, appliesTo: 0, sequence: 1, put, remove: [] };
@@ -203,6 +219,9 @@ export const createDispatcher = ({
         break;
       case "statuses":
         report({ session, sequence: message.value.sequence, updates: message.value.updates });
+        break;
+      case "applied":
+        if (sessions.get(session.nodeId) === session) active?.leaving.applied(session.nodeId, message.value.sequence);
         break;
       case "description": {
         const description: NodeDescription = message.value;
@@ -270,7 +289,8 @@ export const createDispatcher = ({
     },
     start(formerLeader) {
       const heartbeats = createHeartbeats({ clock, periodMs: heartbeatMs, onSilent: down });
-      active = { views: createNodeViews(state), heartbeats, unwatch: state.watch(onBatch) };
+      const leaving = trackLeavingTasks({ state, sequenceOf: (nodeId) => sessions.get(nodeId)?.sequence, tell });
+      active = { views: createNodeViews(state), heartbeats, leaving, unwatch: state.watch(onBatch) };
       const expected = [...state.all("node")].filter((n) => n.status?.state !== NodeState.NODE_DOWN).map((n) => n.id);
       heartbeats.expect(expected, formerLeader);
     },

@@ -16,7 +16,15 @@ import { Task, TaskState } from "#proto/gen/types.ts";
 const image = {
   digest: "sha256:1",
   names: ["app:1"],
-  config: { env: ["PATH=/bin"], entrypoint: [], cmd: ["/app"], workdir: "", user: "", stopSignal: "" },
+  config: {
+    env: ["PATH=/bin"],
+    entrypoint: [],
+    cmd: ["/app"],
+    workdir: "",
+    user: "",
+    stopSignal: "",
+    exposedPorts: [],
+  },
   layers: ["/layer"],
   sizeBytes: 1,
 };
@@ -47,6 +55,9 @@ export const createFakeHost = () => {
   const reports: TaskStatusUpdate[] = [];
   let steps = 0;
   let crashAt = Number.POSITIVE_INFINITY;
+  let time = 1;
+  let timers: { readonly at: number; readonly callback: () => void }[] = [];
+  const tcp = { connections: 0, listening: true };
 
   const agent = async (): Promise<{ readonly runner: TaskRunner; readonly dead: () => boolean }> => {
     let dead = false;
@@ -102,13 +113,20 @@ export const createFakeHost = () => {
       logger: silentLogger,
       clock: {
         monotonic: () => 0,
-        after: () => () => {},
+        after(ms, callback) {
+          const timer = { at: time + ms, callback };
+          timers.push(timer);
+          return () => {
+            timers = timers.filter((t) => t !== timer);
+          };
+        },
         // Asked right before each record is written.
         now: () => {
           point();
-          return 1;
+          return time;
         },
       },
+      sockets: { connections: async () => tcp.connections, listens: async () => tcp.listening },
       report(update) {
         point();
         reports.push(update);
@@ -137,6 +155,17 @@ export const createFakeHost = () => {
     /** The agent is killed at its n-th step from now. */
     crashAfter(n: number) {
       crashAt = steps + n;
+    },
+    pass(ms: number) {
+      time += ms;
+      for (const { at, callback } of timers) if (at <= time) callback();
+      timers = timers.filter(({ at }) => at > time);
+    },
+    set connections(count: number) {
+      tcp.connections = count;
+    },
+    set listening(yes: boolean) {
+      tcp.listening = yes;
     },
     records: () => readdirSync(dir),
     close: () => rmSync(dir, { recursive: true, force: true }),

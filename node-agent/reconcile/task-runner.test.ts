@@ -2,10 +2,16 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import { createFakeHost, fakeTask, settle } from "#node-agent/reconcile/fake-host.ts";
-import { type Task, TaskState } from "#proto/gen/types.ts";
+import type { AssignedView } from "#node-agent/reconcile/task-runner.ts";
+import { emptyView } from "#node-agent/session/view.ts";
+import { ServiceEndpoint } from "#proto/gen/dispatcher.ts";
+import { PortConfig, PortProtocol, Task, TaskState } from "#proto/gen/types.ts";
 
 const { TASK_COMPLETE, TASK_FAILED, TASK_ORPHANED, TASK_REJECTED, TASK_RUNNING, TASK_SHUTDOWN } = TaskState;
-const view = (...tasks: Task[]) => new Map(tasks.map((task) => [task.id, task]));
+const view = (...tasks: Task[]): AssignedView => ({
+  ...emptyView,
+  tasks: new Map(tasks.map((task) => [task.id, task])),
+});
 
 describe("task runner", () => {
   let host: ReturnType<typeof createFakeHost>;
@@ -106,8 +112,140 @@ describe("task runner", () => {
     await nothingLeft();
   });
 
+  describe("that has clients", () => {
+    const service = { networkId: "n", serviceId: "s" };
+    const serving = (id: string, desired: TaskState = TASK_RUNNING, drainMs?: number): Task => {
+      const task = fakeTask(id, desired);
+      return Task.fromPartial({
+        ...task,
+        serviceId: "s",
+        attachments: [{ networkId: "n" }],
+        spec: { ...task.spec!, drainMs },
+      });
+    };
+    const served = (task: Task, drained = false): AssignedView => ({
+      ...view(task),
+      services: new Map([["service/n/s", ServiceEndpoint.fromPartial(service)]]),
+      drained: new Map(drained ? [[task.id, { taskId: task.id }]] : []),
+    });
+    const stopped = (id: string) => host.runtime.calls.some((call) => call.startsWith(`stop ${id} `));
+    const start = async (task: Task) => {
+      const { runner } = await host.agent();
+      runner.assign(served(task));
+      await settle();
+      expect(states(task.id).at(-1)).to.equal(TASK_RUNNING);
+      return runner;
+    };
+
+    it("is stopped when it is drained and its connections are over", async () => {
+      const runner = await start(serving("a"));
+      host.connections = 2;
+      runner.assign(served(serving("a", TASK_SHUTDOWN)));
+      await settle();
+      host.pass(1_000);
+      await settle();
+      expect(stopped("a")).to.equal(false);
+      expect(host.reports.at(-1)!.status).to.include({ state: TASK_RUNNING, message: "draining" });
+      runner.assign(served(serving("a", TASK_SHUTDOWN), true));
+      await settle();
+      expect(stopped("a"), "with connections").to.equal(false);
+      host.connections = 0;
+      host.pass(100);
+      await settle();
+      expect(stopped("a")).to.equal(true);
+      expect(host.reports.at(-1)!.status).to.include({ state: TASK_SHUTDOWN, message: "shutdown" });
+    });
+
+    it("is stopped at once when it is drained and nobody is connected", async () => {
+      const runner = await start(serving("a"));
+      runner.assign(served(serving("a", TASK_SHUTDOWN), true));
+      await settle();
+      expect(stopped("a")).to.equal(true);
+      expect(host.reports.map((r) => r.status!.message)).not.to.include("draining");
+    });
+
+    it("is stopped after its drain time, whatever the manager and its clients do", async () => {
+      const runner = await start(serving("a", TASK_RUNNING, 700));
+      host.connections = 1;
+      runner.assign(served(serving("a", TASK_SHUTDOWN, 700)));
+      for (let ms = 0; ms < 600; ms += 100) {
+        await settle();
+        host.pass(100);
+      }
+      await settle();
+      expect(stopped("a")).to.equal(false);
+      host.pass(100);
+      await settle();
+      expect(stopped("a")).to.equal(true);
+    });
+
+    it("does not begin its drain time anew with a new agent", async () => {
+      const runner = await start(serving("a"));
+      runner.assign(served(serving("a", TASK_SHUTDOWN)));
+      await settle();
+      host.pass(9_000);
+      await settle();
+      runner.close();
+      const next = (await host.agent()).runner;
+      next.assign(served(serving("a", TASK_SHUTDOWN)));
+      await settle();
+      expect(stopped("a")).to.equal(false);
+      // It was written down when it had lasted for 300 ms; the fake clock passed 9 s at once.
+      host.pass(10_000);
+      await settle();
+      expect(stopped("a")).to.equal(true);
+    });
+
+    it("is stopped at once without a drain time, without a service, and when the service goes", async () => {
+      const runner = await start(serving("a", TASK_RUNNING, 0));
+      host.connections = 1;
+      runner.assign(served(serving("a", TASK_SHUTDOWN, 0)));
+      await settle();
+      expect(stopped("a")).to.equal(true);
+      runner.assign(served(serving("b")));
+      await settle();
+      runner.assign(served(serving("b", TASK_SHUTDOWN)));
+      await settle();
+      expect(stopped("b")).to.equal(false);
+      runner.assign(view(serving("b", TASK_SHUTDOWN)));
+      await settle();
+      expect(stopped("b")).to.equal(true);
+    });
+
+    it("runs when it listens", async () => {
+      const { runner } = await host.agent();
+      host.listening = false;
+      runner.assign(
+        served({ ...serving("a"), ports: [PortConfig.fromPartial({ target: 80, protocol: PortProtocol.TCP })] }),
+      );
+      await settle();
+      expect(starts("a")).to.equal(1);
+      expect(states("a").at(-1)).to.equal(TaskState.TASK_STARTING);
+      host.listening = true;
+      host.pass(100);
+      await settle();
+      expect(states("a").at(-1)).to.equal(TASK_RUNNING);
+    });
+
+    it("runs also when it never listens, and ends when it ends before", async () => {
+      const { runner } = await host.agent();
+      host.listening = false;
+      const ports = [PortConfig.fromPartial({ target: 80, protocol: PortProtocol.TCP })];
+      runner.assign(view({ ...serving("a"), ports }, { ...serving("b"), ports }));
+      await settle();
+      host.runtime.exit("b", 3);
+      for (let ms = 0; ms < 6_000; ms += 100) {
+        await settle();
+        host.pass(100);
+      }
+      await settle();
+      expect(states("a").at(-1)).to.equal(TASK_RUNNING);
+      expect(states("b").at(-1)).to.equal(TASK_FAILED);
+    });
+  });
+
   /** One whole life, with the agent killed at its n-th step and started again. Answers whether it was killed. */
-  const life = async (n: number, phases: readonly (() => ReadonlyMap<string, Task>)[]): Promise<boolean> => {
+  const life = async (n: number, phases: readonly (() => AssignedView)[]): Promise<boolean> => {
     let agent = await host.agent();
     let wasKilled = false;
     host.crashAfter(n);

@@ -6,7 +6,9 @@ import { refuse, TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { mountRootfs, unmountRootfs } from "#node-agent/images/rootfs.ts";
 import type { ImageStore } from "#node-agent/images/store.ts";
+import { type ContainerSockets, containerSockets } from "#node-agent/reconcile/container-sockets.ts";
 import { containerSpec } from "#node-agent/reconcile/container-spec.ts";
+import { servedPorts, untilItListens } from "#node-agent/reconcile/readiness.ts";
 import {
   deleteTask,
   hostsFile,
@@ -15,7 +17,9 @@ import {
   saveTask,
   taskPaths,
 } from "#node-agent/reconcile/task-files.ts";
-import type { ExitStatus, Runtime } from "#node-agent/runtime/runtime.ts";
+import type { ContainerSpec, ExitStatus, Runtime } from "#node-agent/runtime/runtime.ts";
+import { emptyView, type View } from "#node-agent/session/view.ts";
+import { drainMsOf, mayWait } from "#node-agent/task/drain.ts";
 import { isEnded, type Observed, type Step, step } from "#node-agent/task/step.ts";
 import type { Wiring } from "#node-agent/wiring/wiring.ts";
 import type { TaskStatusUpdate } from "#proto/gen/dispatcher.ts";
@@ -24,10 +28,18 @@ import { type Task, TaskState, type TaskStatus } from "#proto/gen/types.ts";
 const DEFAULT_GRACE_MS = 10_000;
 /** Preparing is bound by CPU: more at once only make each slower and memory larger. */
 const PREPARING_AT_ONCE = 4;
+/** How often a task that is to stop is asked whether it has connections. */
+const LOOK_MS = 100;
+/** Waits that are shorter are not reported: most tasks have no connections when they are drained. */
+const REPORT_DRAIN_MS = 300;
+const DRAINING = "draining";
+
+/** What the runner needs of the node's view. */
+export type AssignedView = Pick<View, "tasks" | "services" | "published" | "drained">;
 
 export type TaskRunner = {
   /** The node's assigned tasks; what is not among them is stopped, given back and forgotten. */
-  assign(tasks: ReadonlyMap<string, Task>): void;
+  assign(view: AssignedView): void;
   statuses(): TaskStatusUpdate[];
   get(taskId: string): { readonly task: Task; readonly logPath: string } | undefined;
   readonly running: () => number;
@@ -44,6 +56,12 @@ type Entry = {
   container: Observed["container"];
   exit: ExitStatus | undefined;
   holdsResources: boolean;
+  /** Asked to stop at this time (wall clock, ms), by clients still in use. */
+  drainingSince: number | undefined;
+  /** Undefined for one that a former process of this agent has made. */
+  netns: ContainerSpec["netns"] | undefined;
+  /** No client was left when it was asked last. */
+  unused: boolean;
   wake: (() => void) | undefined;
   changed: boolean;
 };
@@ -58,6 +76,8 @@ export type TaskRunnerOptions = {
   readonly report: (update: TaskStatusUpdate) => void;
   /** How root filesystems are mounted; tests need no overlayfs. */
   readonly rootfs?: { readonly mount: typeof mountRootfs; readonly unmount: typeof unmountRootfs };
+  /** Tests have no sockets. */
+  readonly sockets?: ContainerSockets;
 };
 
 const semaphore = (limit: number) => {
@@ -79,9 +99,11 @@ const semaphore = (limit: number) => {
 const realRootfs = { mount: mountRootfs, unmount: unmountRootfs };
 
 export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskRunner> => {
-  const { tasksDir, runtime, images, wiring, clock, logger, report, rootfs = realRootfs } = options;
+  const { tasksDir, runtime, images, wiring, clock, logger, report } = options;
+  const { rootfs = realRootfs, sockets = containerSockets } = options;
   const entries = new Map<string, Entry>();
   const limited = semaphore(PREPARING_AT_ONCE);
+  let view: AssignedView = emptyView;
   let closed = false;
   let whenIdle: (() => void) | undefined;
 
@@ -121,7 +143,7 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
   const prepare = async (entry: Entry): Promise<void> => {
     const { task } = entry;
     const container = task.spec!.container!;
-    const image = images.resolve(container.imageDigest) ?? images.resolve(container.image);
+    const image = imageOf(task);
     if (!image)
       throw refuse(
         "not_found",
@@ -138,6 +160,7 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
     writeFileSync(paths.hostname, `${hostname}\n`);
     writeFileSync(paths.resolvConf, resolvConfFile(container.dnsSearch, container.dnsOptions));
     const netns = await wiring.attach(task);
+    entry.netns = netns;
     const spec = containerSpec({ task, image: image.config, rootfs: merged, netns, hostname, paths });
     const { pid } = await limited(() => runtime.create(spec));
     entry.container = "created";
@@ -153,6 +176,50 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
     entry.holdsResources = false;
   };
 
+  const imageOf = (task: Task) => {
+    const container = task.spec!.container!;
+    return images.resolve(container.imageDigest) ?? images.resolve(container.image);
+  };
+
+  /** Until something happens to the task, or `ms` have passed. */
+  const sleep = async (entry: Entry, ms: number): Promise<void> => {
+    if (entry.changed || closed) return;
+    await new Promise<void>((resolve) => {
+      const cancel = clock.after(ms, resolve);
+      entry.wake = () => {
+        cancel();
+        resolve();
+      };
+    });
+    entry.wake = undefined;
+  };
+
+  const listens = (entry: Entry): Promise<void> => {
+    const { task, netns, status } = entry;
+    // On the host's network the ports are everybody's.
+    if (netns === "host") return Promise.resolve();
+    const ports = servedPorts(task, imageOf(task)?.config.exposedPorts ?? [], view.published);
+    return untilItListens(sockets, status.pid, ports, async (ms) => {
+      entry.changed = false;
+      await sleep(entry, ms);
+      const isWanted = entry.assigned && entry.task.desiredState <= TaskState.TASK_RUNNING;
+      return !closed && entry.container === "running" && isWanted;
+    });
+  };
+
+  /** One look at the clients of a task that is to stop, and a pause when there are some. */
+  const drain = async (entry: Entry): Promise<void> => {
+    const { task } = entry;
+    entry.drainingSince ??= clock.now();
+    if (view.drained.has(task.id) && (await sockets.connections(entry.status.pid)) === 0) {
+      entry.unused = true;
+      return;
+    }
+    const since = clock.now() - entry.drainingSince;
+    if (since >= REPORT_DRAIN_MS && entry.status.message !== DRAINING) setStatus(entry, entry.status.state, DRAINING);
+    await sleep(entry, Math.max(Math.min(LOOK_MS, drainMsOf(task) - since), 0));
+  };
+
   const act = async (entry: Entry, { action }: Step): Promise<void> => {
     const { id } = entry.task;
     switch (action) {
@@ -164,11 +231,12 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
         await limited(() => runtime.start(id));
         entry.container = "running";
         watchExit(entry);
-        return;
+        return listens(entry);
+      case "drain":
+        return drain(entry);
       case "stop": {
         const container = entry.task.spec!.container!;
-        const image = images.resolve(container.imageDigest) ?? images.resolve(container.image);
-        // Out of the service's backends before the signal: the control plane saw to that when it changed desired_state.
+        const image = imageOf(entry.task);
         entry.exit = await runtime.stop(
           id,
           container.stopSignal || image?.config.stopSignal || "SIGTERM",
@@ -192,8 +260,15 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
     exitCode: entry.exit?.code ?? 0,
     oomKilled: entry.exit?.oomKilled ?? false,
     holdsResources: entry.holdsResources,
+    inUse: isInUse(entry),
     assigned: entry.assigned,
   });
+
+  /** Of a task that is to stop: its clients are waited for. */
+  const isInUse = (entry: Entry): boolean => {
+    const since = entry.drainingSince === undefined ? 0 : clock.now() - entry.drainingSince;
+    return entry.assigned && !entry.unused && mayWait(entry.task, entry.status.state, since, view);
+  };
 
   const RETRY_MS = 1_000;
   const run = async (entry: Entry): Promise<void> => {
@@ -235,6 +310,10 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
       container: "none",
       exit: undefined,
       holdsResources: false,
+      netns: undefined,
+      // An agent that died meanwhile began to wait some time before it said so.
+      drainingSince: status.message === DRAINING ? status.at : undefined,
+      unused: false,
       wake: undefined,
       changed: false,
     };
@@ -276,7 +355,9 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
     void run(entry).catch((error) => logger.error("task loop failed", { task: entry.task.id, error }));
 
   let started = false;
-  const assign = (tasks: ReadonlyMap<string, Task>): void => {
+  const assign = (next: AssignedView): void => {
+    view = next;
+    const { tasks } = view;
     for (const entry of entries.values()) {
       const task = tasks.get(entry.task.id);
       entry.assigned = task !== undefined;
@@ -318,7 +399,7 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
     },
     running: () => [...entries.values()].filter((e) => e.container === "running").length,
     async removeAll() {
-      assign(new Map());
+      assign(emptyView);
       if (entries.size > 0)
         await new Promise<void>((resolve) => {
           whenIdle = resolve;

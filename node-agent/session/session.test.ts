@@ -10,10 +10,12 @@ import { type Session, type SessionOptions, startSession } from "#node-agent/ses
 import { applyAssignments, emptyView, type View } from "#node-agent/session/view.ts";
 import type { TaskStatusUpdate } from "#proto/gen/dispatcher.ts";
 import {
+  Network,
   NodeAvailability,
   NodeDescription,
   NodeSpec,
   NodeState,
+  Service,
   Task,
   TaskState,
   TaskStatus,
@@ -127,6 +129,47 @@ describe("session with a manager", () => {
     await until("all running", () => [...Array(20).keys()].every((i) => stateOf(`t${i}`) === TASK_RUNNING));
     await manager.replicated.write((tx) => tx.delete("task", "t3"));
     await until("gone", () => !seen.view.tasks.has("t3"));
+  });
+
+  it("hears that a task is drained when it has said that it took the task out", async () => {
+    const confirm: (() => void)[] = [];
+    const { session, seen } = await open({
+      onAssignments(message, applied) {
+        seen.view = applyAssignments(seen.view, message);
+        confirm.push(applied);
+      },
+    });
+    const attachments = [{ networkId: "net", ipv4: "10.0.0.2/24" }];
+    await manager.replicated.write((tx) => {
+      tx.put("network", Network.fromPartial({ id: "net", spec: { driver: "overlay" } }));
+      tx.put("service", Service.fromPartial({ id: "s", spec: { task: { networks: [{ target: "net" }] } } }));
+      const status = { state: TASK_RUNNING };
+      const task = { id: "t1", serviceId: "s", nodeId: "w1", desiredState: TASK_RUNNING, status, attachments };
+      tx.put("task", Task.fromPartial(task));
+    });
+    const backends = () => seen.view.services.get("service/net/s")?.backends.length;
+    await until("a backend", () => backends() === 1);
+    const early = confirm.at(-1)!;
+    await manager.replicated.write((tx) =>
+      tx.put("task", { ...tx.get("task", "t1")!, desiredState: TaskState.TASK_SHUTDOWN }),
+    );
+    await until("no backend", () => backends() === 0);
+    early();
+    // What a session is told is in order: this comes after whatever the early word had caused.
+    await assign("t2");
+    await until("t2", () => seen.view.tasks.has("t2"));
+    expect(seen.view.drained.size).to.equal(0);
+    manager.dispatcher.stop("");
+    await until("cut off", () => session.leader() === undefined);
+    const late = confirm.at(-1)!;
+    manager.dispatcher.start();
+    await until("a new session", () => confirm.at(-1) !== late && session.leader() !== undefined);
+    late();
+    await assign("t3");
+    await until("t3", () => seen.view.tasks.has("t3"));
+    expect(seen.view.drained.size).to.equal(0);
+    confirm.at(-1)!();
+    await until("drained", () => seen.view.drained.has("t1"));
   });
 
   it("what is reported while nobody leads arrives with the next session", async () => {

@@ -43,7 +43,8 @@ export type SessionOptions = {
   /** Statuses of all tasks, for a new session. */
   readonly statuses: () => TaskStatusUpdate[];
   readonly onAccepted: (accepted: SessionAccepted) => void;
-  readonly onAssignments: (assignments: Assignments) => void;
+  /** `applied` may be called once this node is as they say; an earlier message's need not be called any more then. */
+  readonly onAssignments: (assignments: Assignments, applied: () => void) => void;
   readonly onManagers: (addresses: string[], leader: string, node: NodeSpec | undefined) => void;
   /** Open a stream to the manager at the other end of `channel`. */
   readonly onStream: (request: StreamRequest, channel: Client) => void;
@@ -85,10 +86,18 @@ export const startSession = (options: SessionOptions): Session => {
   };
   let sent = 0;
 
+  /** Sequences are those of one session: what a later one is told starts from 1 again. */
+  const acknowledge = (applied: number) => {
+    const session = out;
+    return () => {
+      if (out === session) session?.push({ message: { $case: "applied", value: { sequence: applied } } });
+    };
+  };
+
   const receive = ({ message }: ManagerMessage, channel: Client): void => {
     switch (message?.$case) {
       case "assignments":
-        options.onAssignments(message.value);
+        options.onAssignments(message.value, acknowledge(message.value.sequence));
         break;
       case "managers": {
         const { managers, node } = message.value;

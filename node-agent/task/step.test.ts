@@ -7,6 +7,7 @@ const observed = (o: Partial<Observed>): Observed => ({
   exitCode: 0,
   oomKilled: false,
   holdsResources: false,
+  inUse: false,
   assigned: true,
   ...o,
 });
@@ -44,6 +45,20 @@ describe("task step", () => {
     ["fails when its container vanished", TASK_RUNNING, TASK_RUNNING, {}, [TASK_FAILED, "none"]],
     ["is stopped", TASK_RUNNING, TASK_SHUTDOWN, { container: "running" }, [TASK_SHUTDOWN, "stop"]],
     [
+      "goes on while clients use it",
+      TASK_RUNNING,
+      TASK_SHUTDOWN,
+      { container: "running", inUse: true },
+      [TASK_RUNNING, "drain"],
+    ],
+    [
+      "its own end ends the wait for its clients",
+      TASK_RUNNING,
+      TASK_SHUTDOWN,
+      { container: "exited", inUse: true },
+      [TASK_SHUTDOWN, "none"],
+    ],
+    [
       "is stopped when its view loses it",
       TASK_RUNNING,
       TASK_RUNNING,
@@ -74,9 +89,10 @@ describe("task step", () => {
       for (const desired of states)
         for (const container of ["none", "created", "running", "exited"] as const)
           for (const assigned of [true, false])
-            for (const holdsResources of [true, false]) {
-              const got = step(state, desired, observed({ container, assigned, holdsResources }));
-              if (got !== "nothing") expect(got.next).to.be.at.least(state);
-            }
+            for (const holdsResources of [true, false])
+              for (const inUse of [true, false]) {
+                const got = step(state, desired, observed({ container, assigned, holdsResources, inUse }));
+                if (got !== "nothing") expect(got.next).to.be.at.least(state);
+              }
   });
 });

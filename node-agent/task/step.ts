@@ -9,6 +9,8 @@ export type Observed = {
   readonly oomKilled: boolean;
   /** Namespace, root filesystem or container are still there. */
   readonly holdsResources: boolean;
+  /** Clients may still use it: new connections may come, or those that it has are not over. */
+  readonly inUse: boolean;
   /** The node's view has the task; without it the task is gone for the control plane. */
   readonly assigned: boolean;
 };
@@ -18,6 +20,8 @@ export type Action =
   /** Image, root filesystem, networking, container created. */
   | "prepare"
   | "start"
+  /** Waits a moment for its clients. */
+  | "drain"
   /** Signal, grace period, kill; resolves when it has ended. */
   | "stop"
   /** Everything but record and log goes. */
@@ -63,6 +67,8 @@ export const step = (state: TaskState, desired: TaskState, observed: Observed): 
     return observed.assigned ? "nothing" : { next: state, action: "forget", failed: state, message: "" };
   }
   if (observed.container === "exited" && state >= TASK_STARTING) return exited(observed, stopping);
+  if (stopping && observed.container === "running" && observed.inUse)
+    return { next: state, action: "drain", failed: state, message: "draining" };
   if (stopping)
     return observed.container === "running"
       ? { next: TASK_SHUTDOWN, action: "stop", failed: TASK_FAILED, message: "shutdown" }

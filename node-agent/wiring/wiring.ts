@@ -15,6 +15,7 @@ import { containerNs, isOurHostName, overlayNs } from "#net/model/ifname.ts";
 import type { ContainerSpec } from "#node-agent/runtime/runtime.ts";
 import type { View } from "#node-agent/session/view.ts";
 import { emptyView } from "#node-agent/session/view.ts";
+import { createAcknowledgements } from "#node-agent/wiring/acknowledgements.ts";
 import { desiredNetworks } from "#node-agent/wiring/desired.ts";
 import { createNames } from "#node-agent/wiring/names.ts";
 import { pauseMs, withoutNewBackends } from "#node-agent/wiring/pace.ts";
@@ -33,7 +34,11 @@ export type Wiring = {
   adopt(task: Task): void;
   /** Afterwards nothing of the task is in the kernel, also when a former process of the agent has wired it. */
   detach(taskId: string): Promise<void>;
-  update(view: View): void;
+  /**
+   * `applied` is called when nothing that this view takes away is left in the kernel and in the names. New backends may come
+   * later. Of several updates that are applied together only the last one's is called.
+   */
+  update(view: View, applied: () => void): void;
   setAddress(vtep: string): void;
   setDataPathPort(port: number): void;
   /** A link of the host's namespace that is ours. */
@@ -57,6 +62,9 @@ const namespacesOf = (task: Task, view: View): string[] => [
   ...task.attachments.map((a) => overlayNs(view.networks.get(a.networkId)?.vni ?? 0)),
 ];
 
+/** After this failed a container may still connect to a backend that has left. */
+const leavesBackends = (object: string): boolean => object === "plan" || object.includes(": nft ");
+
 export const startWiring = async ({ runDir, logger }: { runDir: string; logger: Logger }): Promise<Wiring> => {
   const networking = await HostNetworking.start({ runDir });
   const forwarder = new Forwarder({
@@ -72,6 +80,7 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
   // ---- kernel -----------------------------------------------------------------------------------------------------
   let gathered: Promise<ApplyReport> | undefined;
   let applied = false;
+  const acknowledgements = createAcknowledgements();
   /** The services that containers were wired for last, and from when on new backends are no more held back. */
   let services = view.services;
   let backendsAt = 0;
@@ -86,14 +95,24 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
   const apply = (): Promise<ApplyReport> => {
     if (vtep === "") return Promise.reject(new TswarmError("unavailable", "the node is not part of a cluster"));
     // A turn later: what else changes in this one is part of the same apply.
-    gathered ??= new Promise<void>((resolve) => setImmediate(resolve)).then(async () => {
+    gathered ??= gather();
+    return gathered;
+  };
+
+  const gather = async (): Promise<ApplyReport> => {
+    const underWay = acknowledgements.begin();
+    let complete = false;
+    try {
+      await new Promise<void>((resolve) => setImmediate(resolve));
       gathered = undefined;
       stale = false;
+      underWay.include();
       const due = realClock.monotonic() >= backendsAt;
       const wanted = due ? view.services : withoutNewBackends(view.services, services);
       const gained = due && wanted !== services;
       services = wanted;
       const report = await networking.apply(desired());
+      complete = !report.errors.some((error) => leavesBackends(error.object));
       applied = true;
       stale ||= report.errors.length > 0;
       for (const error of report.errors) logger.error("not wired", { ...error });
@@ -101,8 +120,9 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
       if (services !== view.services)
         cancelBackends ??= realClock.after(Math.max(backendsAt - realClock.monotonic(), 0), later);
       return report;
-    });
-    return gathered;
+    } finally {
+      underWay.end(complete);
+    }
   };
 
   /** A full pass: what others changed in the kernel is found and set right. */
@@ -175,13 +195,16 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
       // Until the first apply the kernel may have what this process knows nothing of.
       if (tasks.delete(taskId) || (!applied && vtep !== "")) await apply();
     },
-    update(newView) {
+    update(newView, whenApplied) {
       const { networks, endpoints, services: known } = view;
       view = newView;
       names.update(zonesOf(view));
-      if (vtep === "" || tasks.size === 0) return;
       const same = view.networks === networks && view.endpoints === endpoints && view.services === known;
-      if (same && !stale) return;
+      acknowledgements.add(whenApplied);
+      if (vtep === "" || tasks.size === 0 || (same && !stale)) {
+        acknowledgements.nothingToDo();
+        return;
+      }
       void apply()
         .then(nameAdopted)
         .catch((error) => logger.warn("view not applied", { error }));

@@ -37,7 +37,7 @@ export interface AgentMessage {
     | undefined;
 }
 
-/** The kernel of this node is as the assignments up to this sequence say. */
+/** Nothing that the assignments up to this sequence took away is left in this node's kernel and names. */
 export interface Applied {
   sequence: number;
 }
