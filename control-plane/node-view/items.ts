@@ -1,5 +1,6 @@
 // The single items of a node view, each a function of the state. An item that belongs to no view is undefined.
 import { hasEnded, isLost, isRunning, observed } from "#control-plane/orchestrator/task-life.ts";
+import { meshPorts } from "#control-plane/state/keys.ts";
 import type { ReadTx } from "#control-plane/state/types.ts";
 import type { Assignment, Backend } from "#proto/gen/dispatcher.ts";
 import { EndpointMode, type NetworkAttachment, type Service, type Task, TaskState } from "#proto/gen/types.ts";
@@ -8,6 +9,7 @@ export const taskKey = (taskId: string): string => `task/${taskId}`;
 export const networkKey = (networkId: string): string => `network/${networkId}`;
 export const endpointKey = (networkId: string, taskId: string): string => `endpoint/${networkId}/${taskId}`;
 export const serviceKey = (networkId: string, serviceId: string): string => `service/${networkId}/${serviceId}`;
+export const publishKey = (serviceId: string): string => `publish/${serviceId}`;
 
 /** The agent must know of it: assigned, and not deleted yet. Ended ones stay until then, for logs and for the clean-up. */
 export const isForAgent = (task: Task): boolean => task.nodeId !== "" && observed(task) >= TaskState.TASK_ASSIGNED;
@@ -17,6 +19,17 @@ export const isAttached = (task: Task): boolean => isForAgent(task) && !hasEnded
 
 export const networksOfTask = (task: Task): string[] =>
   isAttached(task) ? task.attachments.map((attachment) => attachment.networkId) : [];
+
+/** The network over which every node passes packets for published ports on, while a service has such ports. */
+export const meshOf = (state: ReadTx): string | undefined =>
+  state.publishedServices().length > 0 ? state.ingressNetwork()?.id : undefined;
+
+/** The networks that a node has to know: those of its tasks, and the mesh as long as it can accept packets. */
+export const networksOfNode = (state: ReadTx, nodeId: string, mesh: string | undefined): Set<string> => {
+  const networks = new Set(state.tasksOfNode(nodeId).flatMap(networksOfTask));
+  if (mesh !== undefined && !isLost(state.get("node", nodeId))) networks.add(mesh);
+  return networks;
+};
 
 export const networksOfService = (service: Service): Set<string> =>
   new Set([
@@ -81,16 +94,40 @@ export const serviceItem = (state: ReadTx, networkId: string, serviceId: string)
   return { key: serviceKey(networkId, serviceId), item: { $case: "service", value } };
 };
 
+/** The ports of a service that every node accepts, and where its tasks are on the ingress network; undefined on other networks. */
+export const publishItem = (state: ReadTx, networkId: string, serviceId: string): Assignment | undefined => {
+  const service = state.get("service", serviceId);
+  if (service === undefined || !state.get("network", networkId)?.spec?.ingress) return undefined;
+  const ports = meshPorts(service);
+  if (ports.length === 0) return undefined;
+  const found = runningOn(state, networkId, serviceId).map(({ task, attachment: { ipv4, ipv6 } }) => ({
+    taskId: task.id,
+    nodeId: task.nodeId,
+    ipv4: bare(ipv4),
+    ipv6: bare(ipv6),
+  }));
+  const value = { serviceId, name: service.spec?.annotations?.name ?? "", ports, backends: found };
+  return { key: publishKey(serviceId), item: { $case: "publish", value } };
+};
+
 const vipOn = (service: Service, networkId: string) => service.vips.find((vip) => vip.networkId === networkId);
 
-const backends = (state: ReadTx, networkId: string, serviceId: string): Backend[] => {
-  const found: Backend[] = [];
+const backends = (state: ReadTx, networkId: string, serviceId: string): Backend[] =>
+  runningOn(state, networkId, serviceId).map(({ task, attachment: { ipv4, ipv6 } }) => ({
+    taskId: task.id,
+    slot: task.slot,
+    ipv4: bare(ipv4),
+    ipv6: bare(ipv6),
+    taskName: task.name,
+  }));
+
+/** The tasks that take connections on this network, by slot. */
+const runningOn = (state: ReadTx, networkId: string, serviceId: string) => {
+  const found: { readonly task: Task; readonly attachment: NetworkAttachment }[] = [];
   for (const task of state.tasksOfService(serviceId)) {
     if (!isRunning(task) || isLost(state.get("node", task.nodeId))) continue;
     const attachment = attachmentTo(task, networkId);
-    if (attachment === undefined) continue;
-    const { ipv4, ipv6 } = attachment;
-    found.push({ taskId: task.id, slot: task.slot, ipv4: bare(ipv4), ipv6: bare(ipv6), taskName: task.name });
+    if (attachment !== undefined) found.push({ task, attachment });
   }
-  return found.sort((a, b) => a.slot - b.slot || (a.taskId < b.taskId ? -1 : 1));
+  return found.sort((a, b) => a.task.slot - b.task.slot || (a.task.id < b.task.id ? -1 : 1));
 };

@@ -2,7 +2,16 @@
 import { sameData } from "#control-plane/orchestrator/same-data.ts";
 import type { ReadTx } from "#control-plane/state/types.ts";
 import type { Assignment } from "#proto/gen/dispatcher.ts";
-import { endpointItem, endpointKey, networkItem, networkKey, serviceItem, serviceKey } from "./items.ts";
+import {
+  endpointItem,
+  endpointKey,
+  networkItem,
+  networkKey,
+  publishItem,
+  publishKey,
+  serviceItem,
+  serviceKey,
+} from "./items.ts";
 
 export type NetworkChanges = { readonly put: readonly Assignment[]; readonly removed: readonly Assignment[] };
 
@@ -16,7 +25,8 @@ export class NetworkTable {
   constructor(state: ReadTx, id: string) {
     this.#id = id;
     const tasks = state.tasksOfNetwork(id).map((task) => task.id);
-    const services = state.servicesOfNetwork(id).map((service) => service.id);
+    const published = state.get("network", id)?.spec?.ingress ? state.publishedServices() : [];
+    const services = new Set([...state.servicesOfNetwork(id), ...published].map((service) => service.id));
     this.refresh(state, { network: true, tasks, services });
   }
 
@@ -44,8 +54,10 @@ export class NetworkTable {
     };
     if (what.network) set(networkKey(this.#id), networkItem(state, this.#id));
     for (const taskId of what.tasks) set(endpointKey(this.#id, taskId), endpointItem(state, this.#id, taskId));
-    for (const serviceId of what.services)
+    for (const serviceId of what.services) {
       set(serviceKey(this.#id, serviceId), serviceItem(state, this.#id, serviceId));
+      set(publishKey(serviceId), publishItem(state, this.#id, serviceId));
+    }
     return { put, removed };
   }
 }

@@ -8,7 +8,7 @@ import {
 } from "#control-plane/orchestrator/fake-cluster.ts";
 import { createWalk, WALK_NODES } from "#control-plane/orchestrator/random-walk.ts";
 import type { Assignment } from "#proto/gen/dispatcher.ts";
-import { NodeState, TaskState } from "#proto/gen/types.ts";
+import { NodeState, PortConfig, PortMode, PortProtocol, type Task, TaskState } from "#proto/gen/types.ts";
 import { nodeView } from "./node-view.ts";
 import { createNodeViews, type NodeViews, type ViewChanges } from "./node-views.ts";
 
@@ -95,6 +95,74 @@ describe("node view", () => {
     const task = cluster.tasks().find((candidate) => candidate.nodeId === "n1")!;
     cluster.commit((tx) => tx.put("task", { ...task, status: { ...task.status!, pid: 7 } }));
     expect(told).to.deep.equal(["n1"]);
+  });
+
+  describe("of published ports", () => {
+    const ports = [80, 81].map((target) =>
+      PortConfig.fromPartial({ mode: PortMode.INGRESS, protocol: PortProtocol.TCP, target, published: 8000 + target }),
+    );
+    /** Two tasks on the ingress network, on n1 and n2; n3 has none. */
+    const mesh = () => {
+      const cluster = createFakeCluster(1, 3);
+      cluster.commit((tx) => {
+        const network = makeNetwork("in");
+        tx.put("network", { ...network, spec: { ...network.spec!, ingress: true } });
+        setSpec(tx, "web", makeSpec("web", 2, { networks: [{ target: "in" }] }));
+      });
+      cluster.settle();
+      const publish = (given: PortConfig[]): void =>
+        cluster.commit((tx) => tx.put("service", { ...tx.get("service", "web")!, ports: given }));
+      const tasks = (): Task[] => cluster.tasks().sort((a, b) => a.slot - b.slot);
+      const idle = ["n1", "n2", "n3"].find((id) => cluster.tasks().every((task) => task.nodeId !== id))!;
+      const keys = (): string[] => [...nodeView(cluster.state, idle).keys()].filter((k) => !k.startsWith("service/"));
+      const item = () => {
+        const found = nodeView(cluster.state, idle).get("publish/web")?.item;
+        return found?.$case === "publish" ? found.value : undefined;
+      };
+      return { cluster, tasks, publish, idle, keys, item };
+    };
+
+    it("tells a node without tasks the ports, the backends, the ingress network and who is on it", () => {
+      const { tasks, publish, keys, item } = mesh();
+      expect(keys()).to.deep.equal([]);
+      publish(ports);
+      const endpoints = tasks().map((task) => `endpoint/in/${task.id}`);
+      expect(keys().sort()).to.deep.equal(["network/in", "publish/web", ...endpoints].sort());
+      const backends = tasks().map((task) => ({
+        taskId: task.id,
+        nodeId: task.nodeId,
+        ipv4: task.attachments[0]!.ipv4.split("/")[0],
+        ipv6: "",
+      }));
+      expect(item()).to.deep.equal({ serviceId: "web", name: "web", ports, backends });
+      publish([]);
+      expect(keys()).to.deep.equal([]);
+    });
+
+    it("leaves out ports of mode host, tasks that leave and what is being removed", () => {
+      const { cluster, tasks, publish, keys, item } = mesh();
+      publish([ports[0]!, { ...ports[1]!, mode: PortMode.HOST }]);
+      expect(item()!.ports).to.deep.equal([ports[0]]);
+      const [task] = tasks();
+      cluster.commit((tx) => tx.put("task", { ...task!, desiredState: TaskState.TASK_SHUTDOWN }));
+      expect(item()!.backends.map((backend) => backend.taskId)).to.deep.equal([tasks()[1]!.id]);
+      cluster.commit((tx) => tx.put("service", { ...tx.get("service", "web")!, pendingDelete: true }));
+      expect(keys()).to.deep.equal([]);
+    });
+
+    it("tells nothing to a node that is down, and all of it when it is back", () => {
+      const { cluster, publish, idle, keys } = mesh();
+      publish(ports);
+      const all = keys();
+      const become = (state: NodeState): void =>
+        cluster.commit((tx) =>
+          tx.put("node", { ...tx.get("node", idle)!, status: { ...makeNode(idle).status!, state } }),
+        );
+      become(NodeState.NODE_DOWN);
+      expect(keys()).to.deep.equal([]);
+      become(NodeState.NODE_READY);
+      expect(keys()).to.deep.equal(all);
+    });
   });
 
   it("is the same step by step and from scratch, over random histories", function () {

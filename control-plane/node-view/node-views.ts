@@ -2,10 +2,11 @@
 // once for all of its nodes; a change costs the items that it touches, times the nodes that see them.
 
 import { isLost } from "#control-plane/orchestrator/task-life.ts";
+import { meshPorts } from "#control-plane/state/keys.ts";
 import type { ReadTx, StateBatch, StateEvent } from "#control-plane/state/types.ts";
 import type { Assignment } from "#proto/gen/dispatcher.ts";
 import type { Node, Task } from "#proto/gen/types.ts";
-import { isForAgent, networksOfService, networksOfTask, taskItem, taskKey } from "./items.ts";
+import { isForAgent, meshOf, networksOfNode, networksOfService, taskItem, taskKey } from "./items.ts";
 import { hiddenFrom, type NetworkChanges, NetworkTable } from "./network-table.ts";
 
 export type ViewChanges = { readonly put: Assignment[]; readonly remove: string[] };
@@ -30,6 +31,9 @@ export const createNodeViews = (state: ReadTx): NodeViews => {
   /** Networks that at least one subscribed node is on, and those nodes. */
   const tables = new Map<string, { readonly table: NetworkTable; readonly nodes: Set<string> }>();
 
+  /** Every node that is not lost is on it. */
+  let mesh = meshOf(state);
+
   const enter = (nodeId: string, networkId: string): NetworkTable => {
     const entry = tables.get(networkId) ?? { table: new NetworkTable(state, networkId), nodes: new Set<string>() };
     tables.set(networkId, entry);
@@ -51,7 +55,7 @@ export const createNodeViews = (state: ReadTx): NodeViews => {
   const subscribe = (nodeId: string): Map<string, Assignment> => {
     unsubscribe(nodeId);
     const tasks = state.tasksOfNode(nodeId).filter(isForAgent);
-    const networks = new Set(tasks.flatMap(networksOfTask));
+    const networks = networksOfNode(state, nodeId, mesh);
     subscribed.set(nodeId, { tasks: new Set(tasks.map((task) => task.id)), networks });
     const view = new Map(tasks.map((task) => [taskKey(task.id), taskItem(task)]));
     for (const networkId of networks) {
@@ -69,6 +73,9 @@ export const createNodeViews = (state: ReadTx): NodeViews => {
   const update = (batch: StateBatch): Map<string, ViewChanges> => {
     if (batch.restored) return renew();
     const touched = touchedBy(state, batch.events);
+    const oldMesh = mesh;
+    mesh = meshOf(state);
+    if (mesh !== oldMesh) for (const nodeId of subscribed.keys()) touched.nodes.add(nodeId);
     const changes = new Map<string, NetworkChanges>();
     for (const [networkId, what] of touched.networks) {
       const entry = tables.get(networkId);
@@ -118,7 +125,7 @@ export const createNodeViews = (state: ReadTx): NodeViews => {
   ): void => {
     const seen = subscribed.get(nodeId);
     if (seen === undefined) return;
-    seen.networks = new Set(state.tasksOfNode(nodeId).flatMap(networksOfTask));
+    seen.networks = networksOfNode(state, nodeId, mesh);
     for (const networkId of before) {
       if (seen.networks.has(networkId)) continue;
       const keys = new Set(visible(nodeId, networkId).map((item) => item.key));
@@ -142,6 +149,7 @@ export const createNodeViews = (state: ReadTx): NodeViews => {
       old.set(nodeId, [...[...seen.tasks].map(taskKey), ...shared]);
     }
     tables.clear();
+    mesh = meshOf(state);
     for (const [nodeId, keys] of old) {
       subscribed.delete(nodeId);
       const view = subscribe(nodeId);
@@ -167,6 +175,7 @@ const touchedBy = (state: ReadTx, events: readonly StateEvent[]): Touched => {
       if (task.serviceId !== "") network(networkId).services.add(task.serviceId);
     }
   };
+  const ingress = state.ingressNetwork()?.id;
   for (const event of events) {
     if (event.table === "task") {
       for (const task of event.previous === undefined ? [event.object] : [event.previous, event.object]) {
@@ -178,16 +187,22 @@ const touchedBy = (state: ReadTx, events: readonly StateEvent[]): Touched => {
     } else if (event.table === "service") {
       const before = event.previous === undefined ? [] : networksOfService(event.previous);
       for (const id of [...before, ...networksOfService(event.object)]) network(id).services.add(event.object.id);
+      const isPublished = [event.object, event.previous].some((s) => s !== undefined && meshPorts(s).length > 0);
+      if (ingress !== undefined && isPublished) network(ingress).services.add(event.object.id);
     } else if (event.table === "network") {
       network(event.object.id).network = true;
-      // The driver of a new or vanished network decides about its endpoints.
-      if (event.action !== "update")
-        for (const task of state.tasksOfNetwork(event.object.id)) network(event.object.id).tasks.add(task.id);
+      if (event.action === "update") continue;
+      // The driver of a new or vanished network decides about its endpoints, and whether it is that of published ports.
+      for (const task of state.tasksOfNetwork(event.object.id)) network(event.object.id).tasks.add(task.id);
+      if (!event.object.spec?.ingress) continue;
+      for (const service of state.publishedServices()) network(event.object.id).services.add(service.id);
     } else if (
       event.table === "node" &&
       reachedOtherwise(event.action === "remove" ? undefined : event.object, event.previous)
-    )
+    ) {
+      touched.nodes.add(event.object.id);
       for (const task of state.tasksOfNode(event.object.id)) attachments(task);
+    }
   }
   return touched;
 };

@@ -1,7 +1,15 @@
 // For tests: users, nodes, agents and time do random things to a fake cluster; the leader runs in between, with what is
 // dirty only, as it does in production.
 import type { StateBatch } from "#control-plane/state/types.ts";
-import { FailureAction, NodeAvailability, NodeState, RestartCondition, UpdateOrder } from "#proto/gen/types.ts";
+import {
+  FailureAction,
+  NodeAvailability,
+  NodeState,
+  PortConfig,
+  PortMode,
+  RestartCondition,
+  UpdateOrder,
+} from "#proto/gen/types.ts";
 import { createFakeCluster, type FakeCluster, makeNetwork, makeNode, makeSpec, setSpec } from "./fake-cluster.ts";
 
 export const WALK_NODES = 4;
@@ -45,6 +53,15 @@ export const createWalk = (
     for (const id of WALK_NETWORKS) tx.put("network", makeNetwork(id));
   });
 
+  /** The first of them is at times that of published ports. */
+  const changeIngress = (): void => {
+    const id = WALK_NETWORKS[0]!;
+    const { spec, ...network } = makeNetwork(id);
+    const ingress = !state.get("network", id)?.spec?.ingress;
+    cluster.commit((tx) => tx.delete("network", id));
+    cluster.commit((tx) => tx.put("network", { ...network, spec: { ...spec!, ingress } }));
+  };
+
   const deploy = (): void => {
     const id = pick(SERVICES);
     if (state.get("service", id)?.pendingDelete) return;
@@ -54,7 +71,12 @@ export const createWalk = (
     const restart = { condition: RestartCondition.RESTART_ANY, delayMs: random.int(2) * 500 };
     const container = { image: "localhost/web:1", env: { v: String(random.int(3)) } };
     const spec = makeSpec(id, random.int(7), { networks, restart, container }, { update, rollback: update });
-    cluster.commit((tx) => setSpec(tx, id, spec));
+    cluster.commit((tx) => {
+      setSpec(tx, id, spec);
+      const published = [...id].reduce((sum, c) => sum + c.charCodeAt(0), 8000 + random.int(2));
+      const ports = random.int(2) === 0 ? [] : [PortConfig.fromPartial({ mode: PortMode.INGRESS, published })];
+      tx.put("service", { ...tx.get("service", id)!, ports });
+    });
   };
 
   const changeNode = (): void => {
@@ -94,6 +116,7 @@ export const createWalk = (
       if (dice < 4) deploy();
       else if (dice < 8) changeNode();
       else if (dice < 9) removeService();
+      else if (dice < 10) changeIngress();
       else if (dice < 12) failing = random.int(3) * 0.1;
       else if (dice < 16) cluster.now += random.int(1500);
       else if (dice < 50) lead();
