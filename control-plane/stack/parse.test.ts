@@ -3,7 +3,16 @@ import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
 import { parseStack } from "#control-plane/stack/parse.ts";
-import { EndpointMode, FailureAction, RestartCondition, UpdateOrder } from "#proto/gen/types.ts";
+import {
+  EndpointMode,
+  FailureAction,
+  NetworkAttachmentConfig,
+  NetworkSpec,
+  PortMode,
+  PortProtocol,
+  RestartCondition,
+  UpdateOrder,
+} from "#proto/gen/types.ts";
 
 const refusals = (yaml: string, env: Record<string, string> = {}): string[] => {
   try {
@@ -15,6 +24,7 @@ const refusals = (yaml: string, env: Record<string, string> = {}): string[] => {
   }
   return [];
 };
+const attached = NetworkAttachmentConfig.fromPartial;
 const service = (lines: string) => `services:\n  a:\n    image: i\n${lines.replace(/^/gm, "    ")}\n`;
 
 describe("stack file", () => {
@@ -33,9 +43,15 @@ describe("stack file", () => {
         s.task?.networks,
       ]),
     ).to.deep.equal([
-      ["demo_web", "localhost/web:1", 3, [], [{ target: "demo_backend", aliases: ["web"] }]],
-      ["demo_cache", "localhost/cache:1", 1, [], [{ target: "demo_backend", aliases: ["cache"] }]],
-      ["demo_client", "localhost/tools:1", 3, ["sleep", "infinity"], [{ target: "demo_backend", aliases: ["client"] }]],
+      ["demo_web", "localhost/web:1", 3, [], [attached({ target: "demo_backend", aliases: ["web"] })]],
+      ["demo_cache", "localhost/cache:1", 1, [], [attached({ target: "demo_backend", aliases: ["cache"] })]],
+      [
+        "demo_client",
+        "localhost/tools:1",
+        3,
+        ["sleep", "infinity"],
+        [attached({ target: "demo_backend", aliases: ["client"] })],
+      ],
     ]);
   });
 
@@ -151,12 +167,12 @@ networks:
       restart: { condition: RestartCondition.RESTART_ON_FAILURE, delayMs: 1_000, maxAttempts: 3, windowMs: 120_000 },
       placement: { constraints: ["node.role==worker"], spread: ["node.labels.dc"], maxReplicasPerNode: 1 },
       networks: [
-        { target: "s_front", aliases: ["db", "database"] },
-        { target: "legacy", aliases: ["db"] },
+        attached({ target: "s_front", aliases: ["db", "database"] }),
+        attached({ target: "legacy", aliases: ["db"] }),
       ],
     });
     expect(networks).to.deep.equal([
-      {
+      NetworkSpec.fromPartial({
         annotations: { name: "s_front", labels: { a: "b", "com.docker.stack.namespace": "s" } },
         driver: "overlay",
         options: { mtu: "1400" },
@@ -168,16 +184,116 @@ networks:
           { subnet: "10.9.0.0/24", range: "10.9.0.128/25", gateway: "10.9.0.1", reserved: {} },
           { subnet: "fd00::/64", range: "", gateway: "", reserved: {} },
         ],
-      },
+      }),
     ]);
   });
 
   it("adds the default network when a service names none, and only then", () => {
     const { networks, services } = parseStack("services: { a: { image: i }, b: { image: j } }", { name: "s" });
     expect(networks.map((n) => n.annotations?.name)).to.deep.equal(["s_default"]);
-    expect(services[1]!.task!.networks).to.deep.equal([{ target: "s_default", aliases: ["b"] }]);
+    expect(services[1]!.task!.networks).to.deep.equal([attached({ target: "s_default", aliases: ["b"] })]);
     const other = "services: { a: { image: i, networks: [n] } }\nnetworks: { n: { external: true } }";
     expect(parseStack(other, { name: "s" }).networks).to.deep.equal([]);
+  });
+
+  it("reads short and long ports", () => {
+    const text = service(`
+ports:
+  - 80
+  - "8080:80/udp"
+  - 127.0.0.1:9000-9001:90-91
+  - { target: 443, published: "8443", protocol: sctp, mode: host, host_ip: "::1", name: https }
+  - { target: 70, published: 7000-7001 }
+  - { target: 60-61 }
+  - { target: 50, published: 5000 }`);
+    const { ports } = parseStack(text, { name: "s" }).services[0]!;
+    const port = (published: number, target: number, more = {}) => ({
+      name: "",
+      protocol: PortProtocol.TCP,
+      mode: PortMode.INGRESS,
+      hostIp: "",
+      target,
+      published,
+      ...more,
+    });
+    expect(ports).to.deep.equal([
+      port(0, 80),
+      port(8080, 80, { protocol: PortProtocol.UDP }),
+      port(9000, 90, { hostIp: "127.0.0.1" }),
+      port(9001, 91, { hostIp: "127.0.0.1" }),
+      port(8443, 443, { name: "https", protocol: PortProtocol.SCTP, mode: PortMode.HOST, hostIp: "::1" }),
+      port(7000, 70),
+      port(7001, 70),
+      port(0, 60),
+      port(0, 61),
+      port(5000, 50),
+    ]);
+  });
+
+  it("reads all of an attachment, and how long connections may end", () => {
+    const text = `${service(`
+x-drain-timeout: 1m
+networks:
+  front:
+    aliases: [www]
+    ipv4_address: 10.0.0.10-10.0.0.12
+    ipv6_address: ["fd00::1", "fd00::5"]
+    mac_address: 02:42:0a:00:00:05
+    interface_name: front0
+    gw_priority: -2
+    driver_opts: { com.docker.network.endpoint.sysctls: "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.IFNAME.mtu=1300" }
+  back: { gw_priority: 1, driver_opts: { com.docker.network.endpoint.ifname: back0 } }`)}networks: { front: , back: }`;
+    const { task } = parseStack(text, { name: "s" }).services[0]!;
+    expect(task!.drainMs).to.equal(60_000);
+    expect(task!.networks).to.deep.equal([
+      attached({
+        target: "s_front",
+        aliases: ["a", "www"],
+        ipv4: ["10.0.0.10", "10.0.0.11", "10.0.0.12"],
+        ipv6: ["fd00::1", "fd00::5"],
+        mac: "02:42:0a:00:00:05",
+        interfaceName: "front0",
+        gatewayPriority: -2,
+        sysctls: { "net.ipv4.conf.IFNAME.log_martians": "1", "net.ipv6.conf.IFNAME.mtu": "1300" },
+      }),
+      attached({ target: "s_back", aliases: ["a"], gatewayPriority: 1, interfaceName: "back0" }),
+    ]);
+    expect(parseStack(service("user: x"), { name: "s" }).services[0]!.task!.drainMs).to.equal(undefined);
+  });
+
+  it("refuses wrong ports and attachments by their paths", () => {
+    const lines = `
+x-drain-timeout: soon
+ports:
+  - http
+  - 80:80/icmp
+  - { published: 80 }
+  - { target: 80, published: web, protocol: x, mode: y, app_protocol: http }
+  - { target: 80-81, published: 80-82 }
+networks:
+  default:
+    ipv4_address: nowhere
+    ipv6_address: [fd00::2-fd00::1]
+    gw_priority: first
+    link_local_ips: [169.254.0.1]
+    driver_opts: { speed: fast }`;
+    const at = "services.a.networks.default";
+    expect(refusals(`${service(lines)}networks: { default: }`)).to.deep.equal([
+      `${at}.link_local_ips: is not supported by this version of tswarm`,
+      `${at}.ipv4_address: "nowhere" is not an address`,
+      `${at}.ipv6_address: "fd00::2-fd00::1" is not an address`,
+      `${at}.gw_priority: "first" is not a whole number`,
+      `${at}.driver_opts: there is no option speed`,
+      'services.a.x-drain-timeout: "soon" is not a duration',
+      'services.a.ports.0: "http" is not a port',
+      'services.a.ports.1: "icmp" in "80:80/icmp" is no protocol',
+      "services.a.ports.2.target: is missing",
+      "services.a.ports.3.app_protocol: is not supported by this version of tswarm",
+      'services.a.ports.3.published: "web" is not a port',
+      'services.a.ports.3.protocol: is "x"',
+      'services.a.ports.3.mode: is "y"',
+      "services.a.ports.4: the ranges of published and target have different sizes",
+    ]);
   });
 
   it("takes the name from the file when none is given", () => {
@@ -189,7 +305,6 @@ networks:
   });
 
   const unsupported = [
-    "ports: ['80:80']",
     "volumes: [a:/b]",
     "build: .",
     "depends_on: [x]",

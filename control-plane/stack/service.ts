@@ -1,6 +1,7 @@
 // One entry of `services:` as a service spec. Key by key as docker/cli's compose loader reads them; what it ignores
 // with a warning is refused here.
 
+import { attachments } from "#control-plane/stack/attachments.ts";
 import type { Variables } from "#control-plane/stack/interpolate.ts";
 import {
   FAILURE_ACTIONS,
@@ -10,11 +11,11 @@ import {
   UPDATE_ORDERS,
   updateConfig,
 } from "#control-plane/stack/policies.ts";
+import { ports } from "#control-plane/stack/ports.ts";
 import {
   commandLine,
   count,
   durationMs,
-  entries,
   fields,
   flag,
   items,
@@ -45,6 +46,7 @@ const SERVICE_KEYS = [
   "entrypoint",
   "environment",
   "networks",
+  "ports",
   "hostname",
   "labels",
   "stop_grace_period",
@@ -85,19 +87,6 @@ const extraHosts = (v: Value | undefined): string[] => {
     if (!match) note(item, `"${text(item)}" is not a host`, 'Write it like "name:10.0.0.1"');
     return match ? `${match[1]}:${match[2]}` : "";
   });
-};
-
-const attachments = (v: Value | undefined, short: string, scope: StackScope) => {
-  const attach = (name: string, at: Value | undefined, aliases: string[]) => {
-    const target = scope.networks.get(name);
-    if (target === undefined && at)
-      note(at, `network "${name}" is not in this file`, "Add it under networks, with external: true if it exists");
-    return { target: target ?? name, aliases: [...new Set([short, ...aliases])] };
-  };
-  const none = v === undefined || v.raw === null || (Array.isArray(v.raw) && v.raw.length === 0);
-  if (none) return [attach("default", undefined, [])];
-  if (Array.isArray(v.raw)) return items(v).map((item) => attach(text(item), item, []));
-  return entries(v).map(([name, value]) => attach(name, value, texts(fields(value, ["aliases"]).aliases)));
 };
 
 const policy = (v: Value | undefined, actions: typeof FAILURE_ACTIONS): UpdateConfig | undefined => {
@@ -168,6 +157,12 @@ const container = (v: Value, f: ServiceFields, scope: StackScope): Partial<Conta
   };
 };
 
+/** Compose has no key for it; one that begins with x- leaves the file readable for everyone else. */
+const drainTimeout = (v: Value): Value | undefined => {
+  const raw = (v.raw as Record<string, unknown> | null)?.["x-drain-timeout"];
+  return raw === undefined ? undefined : { path: `${v.path}.x-drain-timeout`, raw, issues: v.issues };
+};
+
 /** `short` is the key in the file; the service is called `stack_short` and answers to `short` on its networks. */
 export const serviceSpec = (short: string, v: Value, scope: StackScope): ServiceSpec => {
   const f = fields(v, SERVICE_KEYS);
@@ -182,11 +177,13 @@ export const serviceSpec = (short: string, v: Value, scope: StackScope): Service
       reservations: resources(r.reservations, ["cpus", "memory"]),
       restart: restart(d.restart_policy),
       placement: placement(d.placement),
-      networks: attachments(f.networks, short, scope),
+      networks: attachments(f.networks, short, scope.networks),
+      drainMs: durationMs(drainTimeout(v)),
     },
     replicas: count(d.replicas, 1),
     update: policy(d.update_config, FAILURE_ACTIONS),
     rollback: policy(d.rollback_config, ROLLBACK_FAILURE_ACTIONS),
+    ports: ports(f.ports),
     endpointMode: oneOf(d.endpoint_mode, { vip: EndpointMode.VIP, dnsrr: EndpointMode.DNSRR }, EndpointMode.VIP),
   });
 };
