@@ -41,8 +41,19 @@ const desired = (containers: number, backends = 5): HostNetworks => ({
   containers: Array.from({ length: containers }, (_, i) => ({
     taskId: `t${i}`,
     netns: `c-t${i}`,
-    attachments: [{ networkId: "bench", ifname: "eth0", ipv4: `${v4(2 + i)}/16`, ipv6: "", mac: mac(2 + i) }],
+    attachments: [
+      {
+        networkId: "bench",
+        ifname: "eth0",
+        ipv4: `${v4(2 + i)}/16`,
+        ipv6: "",
+        mac: mac(2 + i),
+        gatewayPriority: 0,
+        sysctls: {},
+      },
+    ],
   })),
+  published: [],
   remotes: Array.from({ length: REMOTES }, (_, i) => ({
     networkId: "bench",
     ipv4: v4(1000 + i),

@@ -29,7 +29,11 @@ const main = async (): Promise<void> => {
   mkdirSync(config.runDir, { recursive: true, mode: 0o755 });
 
   const images = await openImageStore({ dir: join(config.dataDir, "images"), logger });
-  const wiring = await startWiring({ runDir: config.runDir, logger });
+  const wiring = await startWiring({
+    runDir: config.runDir,
+    logger,
+    onPortErrors: () => node.session()?.describe(),
+  });
   const runtime = await openRuntime({
     stateDir: join(config.dataDir, "containers"),
     cgroupParent: config.cgroupParent,
@@ -51,8 +55,7 @@ const main = async (): Promise<void> => {
     tasks.assign(view);
   };
 
-  const description = async () =>
-    describeNode(images, config.labels, config.hostname, wiring.capabilities, (ifname) => wiring.isOwn(ifname));
+  const description = async () => describeNode({ images, labels: config.labels, name: config.hostname, wiring });
   const node = createClusterNode({
     config,
     clock: realClock,
@@ -68,7 +71,7 @@ const main = async (): Promise<void> => {
           logger.warn("stream failed", { stream: request.streamId, error }),
         ),
     },
-    onMember: (_membership, address) => wiring.setAddress(address),
+    onMember: ({ nodeId }, vtep) => wiring.setSelf({ nodeId, vtep }),
     async removeTasks() {
       await tasks.removeAll();
       await wiring.removeAll();

@@ -70,7 +70,7 @@ const EXECUTORS: Executors = {
   "link-add": linkAdd,
   "link-del": ({ ns, name }, kernel) => kernel.rtnl(ns).linkDel(name),
   "link-set": ({ ns, name, change }, kernel) => {
-    const { mtuBytes, mac, alias, master, isolated } = change;
+    const { mtuBytes, mac, alias, master, isolated, hairpin } = change;
     kernel.rtnl(ns).linkSet(name, {
       ...(mtuBytes !== undefined && { mtu: mtuBytes }),
       ...(mac !== undefined && { address: mac }),
@@ -78,7 +78,10 @@ const EXECUTORS: Executors = {
       ...(master !== undefined && { master: master === "" ? null : master }),
     });
     // A message of its own: the kernel looks the bridge up before it changes it.
-    if (isolated !== undefined) kernel.rtnl(ns).linkSet(name, { port: { isolated } });
+    if (isolated !== undefined || hairpin !== undefined)
+      kernel.rtnl(ns).linkSet(name, {
+        port: { ...(isolated !== undefined && { isolated }), ...(hairpin !== undefined && { hairpin }) },
+      });
   },
   "link-up": ({ ns, name }, kernel) => kernel.rtnl(ns).linkSet(name, { up: true }),
   "addr-add": ({ ns, link, address }, kernel) => kernel.rtnl(ns).addrAdd({ link, cidr: address }),

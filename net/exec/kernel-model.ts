@@ -9,6 +9,7 @@ import {
   freshNamespace,
   type HostState,
   type LinkState,
+  linkOfSysctl,
   type NamespaceState,
   neighbourKey,
   routeKey,
@@ -48,7 +49,7 @@ export class KernelModel {
         this.#netnsDel(op);
         return;
       case "sysctl-set":
-        this.#ns(op).sysctls.set(op.key, op.value);
+        this.#sysctlSet(op);
         return;
       case "link-add":
         this.#linkAdd(op);
@@ -107,6 +108,12 @@ export class KernelModel {
     }
   }
 
+  #sysctlSet(op: Op<"sysctl-set">): void {
+    const link = linkOfSysctl(op.key);
+    if (link !== undefined) this.#link(op, link);
+    this.#ns(op).sysctls.set(op.key, op.value);
+  }
+
   #linkAdd(op: Op<"link-add">): void {
     const { ns, name, link } = op;
     const { links } = this.#ns(op);
@@ -122,6 +129,7 @@ export class KernelModel {
       up: false,
       master,
       isolated: false,
+      hairpin: false,
       alias: "",
       ...("vxlan" in link && { vxlan: link.vxlan }),
       ...("upper" in link && { upper: link.upper }),
@@ -156,8 +164,8 @@ export class KernelModel {
     for (const map of [found.addresses, found.routes, found.neighbours, found.fdb] as const)
       for (const [key, { link }] of map) if (link === name) map.delete(key);
     for (const port of found.links.values())
-      if (port.master === name) found.links.set(port.name, { ...port, master: "", isolated: false });
-    for (const key of found.sysctls.keys()) if (key.split("/")[3] === name) found.sysctls.delete(key);
+      if (port.master === name) found.links.set(port.name, { ...port, master: "", isolated: false, hairpin: false });
+    for (const key of found.sysctls.keys()) if (linkOfSysctl(key) === name) found.sysctls.delete(key);
     if (ns === "") this.#dropUppers(name);
     const end = endOf(ns, name);
     const peer = this.#peers.get(end);
@@ -177,7 +185,8 @@ export class KernelModel {
     const link = this.#link(op, op.name);
     if (change.master) this.#link(op, change.master);
     const changed = { ...link, ...change };
-    if (changed.isolated && changed.master === "") throw refused("invalid", op, "not a port of a bridge");
+    if ((changed.isolated || changed.hairpin) && changed.master === "")
+      throw refused("invalid", op, "not a port of a bridge");
     this.#ns(op).links.set(op.name, changed);
   }
 

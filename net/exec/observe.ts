@@ -30,7 +30,7 @@ export const observe = (kernel: Kernel): HostState => {
     namespaces.set(ns, observeNamespace(kernel, ns, hostNames));
     kernel.release(ns);
   }
-  return { namespaces };
+  return { namespaces, bridgeNetfilter: existsSync("/proc/sys/net/bridge/bridge-nf-call-iptables") };
 };
 
 const observeNamespace = (kernel: Kernel, ns: string, hostNames: Map<number, string>): NamespaceState => {
@@ -70,6 +70,7 @@ const observeLinks = (rtnl: Rtnl, hostNames: Names | undefined): { links: Map<st
       up: link.up,
       master: (link.masterIndex !== undefined && names.get(link.masterIndex)) || "",
       isolated: link.port?.isolated ?? false,
+      hairpin: link.port?.hairpin ?? false,
       alias: link.alias ?? "",
       ...(vxlan && { vxlan: { vni: vxlan.id, port: vxlan.port, local: vxlan.local ?? "" } }),
       ...(mode !== undefined && { upper: { lower, mode } }),

@@ -32,8 +32,10 @@ export type ApplyReport = {
 };
 
 const ATTEMPTS = 3;
-/** The kernel deletes a namespace's links some milliseconds after the namespace: a name may be free soon. */
+/** Before each further attempt. */
 const PAUSE_MS = 30;
+/** The kernel deletes a namespace's links some time after the namespace, so what is taken may be free soon. */
+const TAKEN_PAUSES_MS = [PAUSE_MS, PAUSE_MS, 100, 300, 1_000];
 
 export class Reconciler {
   readonly #kernel: Kernel;
@@ -68,8 +70,8 @@ export class Reconciler {
     let done = 0;
     let errors: ApplyError[] = [];
     let first: readonly NetOp[] = [];
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      if (attempt > 0) pause(PAUSE_MS);
+    for (let attempt = 0; attempt < attemptsAfter(errors); attempt++) {
+      if (attempt > 0) pause(TAKEN_PAUSES_MS[attempt - 1]!);
       this.#memory ??= new KernelModel(observe(this.#kernel));
       let ops: readonly NetOp[];
       try {
@@ -109,5 +111,8 @@ export class Reconciler {
     }
   }
 }
+
+const attemptsAfter = (errors: readonly ApplyError[]): number =>
+  errors.some(({ code }) => code === "conflict") ? TAKEN_PAUSES_MS.length + 1 : ATTEMPTS;
 
 const pause = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);

@@ -69,6 +69,7 @@ describe("wiring of two hosts", function () {
     networks: [overlay],
     containers: [container(`t${2 + me}`, attach(overlay, 2 + me))],
     remotes: [remote(overlay, 3 - me, VTEPS[me === 0 ? 1 : 0])],
+    published: [],
     ...extra,
   });
 

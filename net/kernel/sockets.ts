@@ -1,13 +1,16 @@
 // Sockets opened in another namespace and handed to Node by descriptor (`dgram.bind({fd})`, `server.listen({fd})`).
-// Exports: udpSocketIn(netnsPath | null, address, port): fd, tcpListenerIn(netnsPath | null, address, port, backlog?): fd.
+// Exports: udpSocketIn(netnsPath | null, address, port, receiveBytes?): fd, tcpSocketIn(netnsPath | null, address): fd,
+// tcpListenerIn(netnsPath | null, address, port, backlog?): fd.
 // The caller owns the descriptor until it gives it to Node.
 import { addressBytes } from "#net/codec/address.ts";
 import * as c from "./libc.ts";
 import { withNetns } from "./netns.ts";
 
 const SO_REUSEADDR = 2;
+const SO_RCVBUFFORCE = 33;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
+const PROTOCOLS = { tcp: 0, udp: 0, sctp: 132 } as const;
 
 /** struct sockaddr_in or sockaddr_in6; port and address in network order. */
 const sockaddr = (address: string, port: number): Uint8Array => {
@@ -37,8 +40,45 @@ const boundSocket = (netnsPath: string | null, type: number, address: string, po
     }
   });
 
-export const udpSocketIn = (netnsPath: string | null, address: string, port: number): number =>
-  boundSocket(netnsPath, c.SOCK_DGRAM, address, port, `open UDP ${address} port ${port}`);
+/**
+ * A socket that only keeps a port: bound, nobody can reach it. "::" stands for both families. Without SO_REUSEADDR, or a
+ * server that asks for it could take the port all the same.
+ */
+export const boundSocketIn = (
+  netnsPath: string | null,
+  protocol: keyof typeof PROTOCOLS,
+  address: string,
+  port: number,
+): number =>
+  withNetns(netnsPath, () => {
+    const what = `take ${protocol} ${address} port ${port}`;
+    const target = sockaddr(address, port);
+    const v6 = target.length === 28;
+    const type = protocol === "udp" ? c.SOCK_DGRAM : c.SOCK_STREAM;
+    const family = v6 ? c.AF_INET6 : c.AF_INET;
+    const fd = c.call(what, c.libc.socket(family, type | c.SOCK_CLOEXEC | c.SOCK_NONBLOCK, PROTOCOLS[protocol]));
+    try {
+      if (v6) c.call(what, c.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, address === "::" ? 0 : 1));
+      c.call(what, c.libc.bind(fd, target, target.length));
+      return fd;
+    } catch (error) {
+      c.closeFd(fd);
+      throw error;
+    }
+  });
+
+/** `receiveBytes`: room for datagrams that were not read yet; the kernel counts some 800 bytes for a small one. */
+export const udpSocketIn = (netnsPath: string | null, address: string, port: number, receiveBytes = 0): number => {
+  const what = `open UDP ${address} port ${port}`;
+  const fd = boundSocket(netnsPath, c.SOCK_DGRAM, address, port, what);
+  // The kernel doubles it.
+  if (receiveBytes > 0) c.setOption(fd, c.SOL_SOCKET, SO_RCVBUFFORCE, Math.ceil(receiveBytes / 2));
+  return fd;
+};
+
+/** For connections from `address` that are still to be made. */
+export const tcpSocketIn = (netnsPath: string | null, address: string): number =>
+  boundSocket(netnsPath, c.SOCK_STREAM, address, 0, `open TCP ${address}`);
 
 export const tcpListenerIn = (netnsPath: string | null, address: string, port: number, backlog = 128): number => {
   const what = `listen on TCP ${address} port ${port}`;

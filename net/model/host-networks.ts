@@ -6,6 +6,19 @@ export type HostNetworks = {
   readonly networks: readonly HostNetwork[];
   readonly containers: readonly LocalContainer[];
   readonly remotes: readonly RemoteEndpoint[];
+  /** Ports that this host accepts. */
+  readonly published: readonly PublishedPort[];
+};
+
+export type PublishedPort = {
+  readonly protocol: "tcp" | "udp" | "sctp";
+  readonly port: number;
+  /** "": every address of the host. */
+  readonly hostIp: string;
+  /** In the container. */
+  readonly target: number;
+  /** Addresses on the mesh's network, or on a bridge of this host. */
+  readonly backends: readonly { readonly ipv4: string; readonly ipv6: string }[];
 };
 
 export type NodeDataPath = {
@@ -32,7 +45,13 @@ export type HostNetwork = {
   readonly icc: boolean;
   /** Services with a virtual address on this network: every container of the network reaches them. */
   readonly services: readonly VirtualService[];
+  /** Only on the network over which hosts pass on what they accept for published ports. */
+  readonly mesh?: Mesh;
 };
+
+/** A host as a member of the mesh: packets for its containers are routed to these addresses. */
+export type MeshMember = { readonly ipv4: string; readonly ipv6: string; readonly mac: string; readonly vtep: string };
+export type Mesh = { readonly self: MeshMember; readonly others: readonly MeshMember[] };
 
 export type VirtualService = {
   readonly id: string;
@@ -56,6 +75,10 @@ export type Attachment = {
   readonly ipv4: string;
   readonly ipv6: string;
   readonly mac: string;
+  /** The default route is over the attachment with the highest; among equals over the first. */
+  readonly gatewayPriority: number;
+  /** By name, as in "net.ipv4.conf.IFNAME.log_martians", where IFNAME stands for the interface. */
+  readonly sysctls: Readonly<Record<string, string>>;
 };
 
 /** A container of another node. */
@@ -73,4 +96,5 @@ export const emptyHostNetworks = (node: NodeDataPath): HostNetworks => ({
   networks: [],
   containers: [],
   remotes: [],
+  published: [],
 });

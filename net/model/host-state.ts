@@ -1,7 +1,11 @@
 // What a host's kernel has, as far as it concerns us. "" names the host's own namespace; the others are ours.
 // Maps are keyed so that planning is one lookup per object.
 
-export type HostState = { readonly namespaces: Map<string, NamespaceState> };
+export type HostState = {
+  readonly namespaces: Map<string, NamespaceState>;
+  /** The kernel sends what crosses a bridge through netfilter too, unless a namespace switches that off (br_netfilter). */
+  readonly bridgeNetfilter: boolean;
+};
 
 export type NamespaceState = {
   /** All links, by name: also foreign ones, whose names and MTUs matter. */
@@ -35,6 +39,8 @@ export type LinkState = {
   readonly master: string;
   /** A port that reaches only the bridge itself, not the other isolated ports. */
   readonly isolated: boolean;
+  /** A port that may send back what came in through it. */
+  readonly hairpin: boolean;
   readonly alias: string;
   readonly vxlan?: VxlanState;
   /** macvlan, ipvlan and vlan only. */
@@ -76,6 +82,12 @@ export const fdbKey = (f: FdbState): string => `${f.link} ${f.mac}`;
 export const routeKey = (r: Pick<RouteState, "table" | "destination">): string => `${r.table} ${r.destination}`;
 export const ruleKey = (r: RuleState): string => `${r.family} ${r.priority} ${r.from} ${r.mark} ${r.table}`;
 
+/** The link that a setting belongs to ("net/ipv4/conf/eth0/log_martians"); undefined: to the namespace. */
+export const linkOfSysctl = (key: string): string | undefined => {
+  const link = key.split("/")[3];
+  return link === "all" || link === "default" ? undefined : link;
+};
+
 export const DEFAULT_ROUTE = { 4: "0.0.0.0/0", 6: "::/0" } as const;
 
 /** The kernel's main routing table (linux/rtnetlink.h, RT_TABLE_MAIN). */
@@ -92,6 +104,7 @@ const LOOPBACK: LinkState = {
   up: false,
   master: "",
   isolated: false,
+  hairpin: false,
   alias: "",
 };
 

@@ -1,10 +1,21 @@
-// What a container's namespace has whatever its networks are: IPv6 only with an IPv6 address, the default routes, and the
-// virtual addresses of the services that it sees.
+// What a container's namespace has whatever its networks are: IPv6 only with an IPv6 address, the default routes, the
+// settings asked for, and the virtual addresses of the services that it sees.
 
-import { familyOf } from "#net/model/cidr.ts";
-import type { HostNetwork, LocalContainer } from "#net/model/host-networks.ts";
+import { contains, familyOf, splitPrefix } from "#net/model/cidr.ts";
+import type { Attachment, HostNetwork, LocalContainer } from "#net/model/host-networks.ts";
 import { DEFAULT_ROUTE, MAIN_TABLE, routeKey } from "#net/model/host-state.ts";
-import { type Ruleset, type Target, targetNamespace, wantRoute } from "#net/plan/target.ts";
+import {
+  type Ruleset,
+  type Target,
+  type TargetNamespace,
+  targetNamespace,
+  wantRoute,
+  wantRule,
+} from "#net/plan/target.ts";
+
+const RULE_PRIORITY = 20_000;
+/** Tables of the ways back over the mesh, by the attachment's place. */
+const FIRST_TABLE = 1_000;
 
 export const planContainer = (
   container: LocalContainer,
@@ -17,17 +28,37 @@ export const planContainer = (
   ns.sysctls.set("net/ipv6/conf/all/disable_ipv6", hasIpv6 ? "0" : "1");
   // Addresses are ours to hand out, once: waiting for a duplicate would only delay the start.
   if (hasIpv6) ns.sysctls.set("net/ipv6/conf/all/accept_dad", "0").set("net/ipv6/conf/default/accept_dad", "0");
-  const on = container.attachments.map((a) => networks.get(a.networkId)!);
-  // The first network that leads out in a family is the way out in it.
-  container.attachments.forEach((attachment, i) => {
-    if (on[i]!.internal) return;
-    for (const { gateway } of on[i]!.subnets) {
-      const family = familyOf(gateway);
-      const address = family === 4 ? attachment.ipv4 : attachment.ipv6;
-      const destination = DEFAULT_ROUTE[family];
-      const route = { table: MAIN_TABLE, destination, via: gateway, link: attachment.ifname };
-      if (address !== "" && !ns.routes.has(routeKey(route))) wantRoute(ns, route);
+  const on = container.attachments.map((attachment) => ({ attachment, network: networks.get(attachment.networkId)! }));
+  for (const { attachment } of on)
+    for (const [key, value] of Object.entries(attachment.sysctls))
+      ns.sysctls.set(key.replaceAll(".", "/").replace("/IFNAME/", `/${attachment.ifname}/`), value);
+  const byPriority = on.toSorted((a, b) => b.attachment.gatewayPriority - a.attachment.gatewayPriority);
+  for (const place of byPriority) wantWaysOut(ns, place, on.indexOf(place));
+  ns.ruleset = rulesetFor(on.map(({ network }) => network));
+};
+
+/**
+ * The first network that leads out in a family is the way out in it. What came in over the mesh goes back over it all the
+ * same: only the host that let it in can translate the answer.
+ */
+const wantWaysOut = (
+  ns: TargetNamespace,
+  { attachment, network }: { readonly attachment: Attachment; readonly network: HostNetwork },
+  place: number,
+): void => {
+  if (network.internal) return;
+  const { ifname } = attachment;
+  for (const { gateway, subnet } of network.subnets) {
+    const family = familyOf(gateway);
+    const address = family === 4 ? attachment.ipv4 : attachment.ipv6;
+    if (address === "" || !contains(subnet, splitPrefix(address).address)) continue;
+    const route = { table: MAIN_TABLE, destination: DEFAULT_ROUTE[family], via: gateway, link: ifname };
+    if (!ns.routes.has(routeKey(route))) wantRoute(ns, route);
+    else if (network.mesh !== undefined) {
+      const table = FIRST_TABLE + place;
+      wantRoute(ns, { ...route, table });
+      const from = `${splitPrefix(address).address}/${family === 4 ? 32 : 128}`;
+      wantRule(ns, { family, priority: RULE_PRIORITY, from, mark: 0, table });
     }
-  });
-  ns.ruleset = rulesetFor(on);
+  }
 };

@@ -11,6 +11,7 @@ import {
   freshNamespace,
   type HostState,
   type LinkState,
+  linkOfSysctl,
   type NamespaceState,
   type NeighbourState,
   type RouteState,
@@ -58,11 +59,12 @@ type Pass = {
 
 const diffNamespace = (pass: Pass): void => {
   const { ns, want, have, ops } = pass;
-  for (const [key, value] of want.sysctls)
-    if (have.sysctls.get(key) !== value) ops.push({ op: "sysctl-set", ns, key, value });
   const gone = diffLinks(pass);
   // What was on a link goes with it, so it is neither deleted nor taken as present.
   const stays = (link: string): boolean => !gone.has(link);
+  for (const [key, value] of want.sysctls)
+    if (have.sysctls.get(key) !== value || !stays(linkOfSysctl(key) ?? ""))
+      ops.push({ op: "sysctl-set", ns, key, value });
   diffAddresses(pass, stays);
   diffRoutes(pass, stays);
   diffRules(pass);
@@ -103,7 +105,11 @@ const diffLinks = (pass: Pass): ReadonlySet<string> => {
       op: "link-set",
       ns,
       name: link.name,
-      change: { alias: link.alias, ...(link.isolated ? { isolated: true } : {}) },
+      change: {
+        alias: link.alias,
+        ...(link.isolated && { isolated: true }),
+        ...(link.hairpin && { hairpin: true }),
+      },
     });
     ops.push({ op: "link-up", ns, name: link.name });
   }
@@ -194,6 +200,7 @@ const changeLink = ({ ns, ops }: Pass, want: TargetLink, have: LinkState): void 
     ...(want.mac !== "" && want.mac !== have.mac && { mac: want.mac }),
     ...(want.master !== have.master && { master: want.master }),
     ...(want.isolated !== have.isolated && { isolated: want.isolated }),
+    ...((want.hairpin ?? false) !== have.hairpin && { hairpin: want.hairpin ?? false }),
     ...(want.alias !== have.alias && { alias: want.alias }),
   };
   if (Object.keys(change).length > 0) ops.push({ op: "link-set", ns, name: want.name, change });

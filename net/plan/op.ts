@@ -35,6 +35,7 @@ export type LinkChange = {
   readonly alias?: string;
   readonly master?: string;
   readonly isolated?: boolean;
+  readonly hairpin?: boolean;
 };
 
 export type NetOp =

@@ -2,6 +2,7 @@
 // and last what makes traffic flow. Within a rank the order of the planner stays. Rules are written before links come up,
 // so that no packet passes in between.
 
+import { linkOfSysctl } from "#net/model/host-state.ts";
 import type { NetOp, OpName } from "#net/plan/op.ts";
 
 const RANK: { readonly [K in OpName]: number } = {
@@ -26,9 +27,14 @@ const RANK: { readonly [K in OpName]: number } = {
   "neigh-set": 19,
 };
 
+/** After the link was made. */
+const LINK_SYSCTL_RANK = RANK["link-set"];
 const NEW_LINK_RANK = { bridge: 0, vlan: 0, vxlan: 1, veth: 2, macvlan: 2, ipvlan: 2 } as const;
 
-const rank = (op: NetOp): number => RANK[op.op] + (op.op === "link-add" ? NEW_LINK_RANK[op.link.kind] : 0);
+const rank = (op: NetOp): number => {
+  if (op.op === "link-add") return RANK[op.op] + NEW_LINK_RANK[op.link.kind];
+  return op.op === "sysctl-set" && linkOfSysctl(op.key) !== undefined ? LINK_SYSCTL_RANK : RANK[op.op];
+};
 
 export const inOrder = (ops: readonly NetOp[]): readonly NetOp[] => {
   const ranks: NetOp[][] = [];

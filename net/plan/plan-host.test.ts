@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { expect } from "chai";
-import type { HostNetworks } from "#net/model/host-networks.ts";
+import type { HostNetworks, MeshMember } from "#net/model/host-networks.ts";
 import type { NetOp } from "#net/plan/op.ts";
 import { planHost } from "#net/plan/plan-host.ts";
 import { renderPlan } from "#net/plan/render.ts";
@@ -10,6 +10,9 @@ import {
   container,
   emptyHost,
   host,
+  macOf,
+  NODE,
+  OTHER_VTEP,
   overlayNetwork,
   remote,
   virtualService,
@@ -26,6 +29,18 @@ const internal = overlayNetwork(2, { internal: true, mtuBytes: 1400 });
 const bridge = bridgeNetwork(1);
 const quiet = bridgeNetwork(2, { internal: true, icc: false });
 
+const member = (n: number, vtep: string): MeshMember => ({
+  ipv4: `10.3.0.${n}`,
+  ipv6: `fd00:3::${n}`,
+  mac: macOf(n),
+  vtep,
+});
+const mesh = {
+  ...overlayNetwork(3),
+  mesh: { self: member(200, NODE.vtep), others: [member(201, OTHER_VTEP)] },
+};
+const addresses = (n: number) => ({ ipv4: `10.3.0.${n}`, ipv6: `fd00:3::${n}` });
+
 const HOSTS: Readonly<Record<string, HostNetworks>> = {
   none: host({ containers: [container("t1")] }),
   host: host({ containers: [{ taskId: "t1", netns: "", attachments: [] }] }),
@@ -41,6 +56,16 @@ const HOSTS: Readonly<Record<string, HostNetworks>> = {
     networks: [overlay],
     containers: [container("t1", attach(overlay, 2))],
     remotes: [remote(overlay, 9)],
+  }),
+  "published ports": host({
+    networks: [mesh, bridge],
+    containers: [container("t1", attach(mesh, 2)), container("t2", attach(bridge, 2))],
+    remotes: [remote(mesh, 9)],
+    published: [
+      { protocol: "tcp", port: 8080, hostIp: "", target: 80, backends: [addresses(2), addresses(9)] },
+      { protocol: "udp", port: 53, hostIp: "192.0.2.1", target: 53, backends: [addresses(9)] },
+      { protocol: "tcp", port: 8090, hostIp: "", target: 80, backends: [{ ipv4: "172.20.1.2", ipv6: "" }] },
+    ],
   }),
   "internal overlay": host({ networks: [internal], containers: [container("t1", attach(internal, 2))] }),
 };

@@ -44,12 +44,17 @@ export const targetOf = (desired: HostNetworks, observed: HostState): Target => 
   const underlayMtuBytes = desired.networks.some((n) => n.driver === "overlay")
     ? underlayMtu(desired.node.vtep, observed)
     : 0;
+  const publishedAddresses = new Set(
+    desired.published.flatMap(({ backends }) => backends.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6])),
+  );
   const doors: Door[] = [];
   for (const network of desired.networks) {
     const on = {
       network,
       node: desired.node,
       underlayMtuBytes,
+      bridgeNetfilter: observed.bridgeNetfilter,
+      isPublished: (address: string) => publishedAddresses.has(address),
       attachments: attachments.get(network.id) ?? [],
       remotes: remotes.get(network.id) ?? [],
     };
@@ -59,7 +64,9 @@ export const targetOf = (desired: HostNetworks, observed: HostState): Target => 
   const rulesetFor = rulesetsByNetworks();
   for (const container of desired.containers)
     if (container.netns !== "") planContainer(container, networks, rulesetFor, target);
-  host.ruleset = hostRuleset(doors);
+  host.ruleset = hostRuleset(doors, desired.published);
+  if (desired.published.length > 0)
+    for (const { link } of doors) host.sysctls.set(`net/ipv4/conf/${link}/route_localnet`, "1");
   return target;
 };
 

@@ -64,6 +64,7 @@ const renderChange = (change: LinkChange): string => {
   if (change.mac !== undefined) parts.push(`address ${change.mac}`);
   if (change.master !== undefined) parts.push(change.master === "" ? "nomaster" : `master ${change.master}`);
   if (change.isolated !== undefined) parts.push(`isolated ${change.isolated ? "on" : "off"}`);
+  if (change.hairpin !== undefined) parts.push(`hairpin ${change.hairpin ? "on" : "off"}`);
   if (change.alias !== undefined) parts.push(`alias ${change.alias}`);
   return parts.join(" ");
 };

@@ -24,6 +24,7 @@ export type TargetLink = {
   readonly mtuBytes: number;
   readonly master: string;
   readonly isolated: boolean;
+  readonly hairpin?: boolean;
   readonly alias: string;
   readonly vxlan?: VxlanState;
   readonly upper?: UpperState;

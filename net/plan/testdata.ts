@@ -24,11 +24,12 @@ export const emptyHost = (): HostState => {
     up: true,
     master: "",
     isolated: false,
+    hairpin: false,
     alias: "",
   };
   host.links.set("uplink", link);
   host.addresses.set("uplink 192.0.2.1/24", { link: "uplink", address: "192.0.2.1/24" });
-  return { namespaces: new Map([["", host]]) };
+  return { namespaces: new Map([["", host]]), bridgeNetfilter: true };
 };
 
 export const overlayNetwork = (n: number, change: Partial<HostNetwork> = {}): HostNetwork => ({
@@ -69,6 +70,8 @@ export const attach = (network: HostNetwork, host: number, ifname = "eth0"): Att
     ipv4: v4 ? `${v4.gateway.replace(/1$/, String(host))}/24` : "",
     ipv6: v6 ? `${v6.gateway.replace(/1$/, host.toString(16))}/64` : "",
     mac: macOf(host),
+    gatewayPriority: 0,
+    sysctls: {},
   };
 };
 
@@ -110,5 +113,6 @@ export const host = (change: Partial<HostNetworks>): HostNetworks => ({
   networks: [],
   containers: [],
   remotes: [],
+  published: [],
   ...change,
 });

@@ -1,7 +1,9 @@
 // What this node says about itself.
 import { arch, availableParallelism, hostname, networkInterfaces, release, totalmem } from "node:os";
+import { listListeners } from "#net/kernel/listeners.ts";
 import type { ImageStore } from "#node-agent/images/store.ts";
-import type { NodeDescription } from "#proto/gen/types.ts";
+import type { Wiring } from "#node-agent/wiring/wiring.ts";
+import { type HostPort, type NodeDescription, PortProtocol } from "#proto/gen/types.ts";
 
 export const VERSION = "0.1.0";
 
@@ -17,13 +19,24 @@ const routes = (isOwn: (ifname: string) => boolean): string[] => {
   return [...found].sort();
 };
 
-export const describeNode = (
-  images: ImageStore,
-  labels: Readonly<Record<string, string>>,
-  name: string | undefined,
-  capabilities: Readonly<Record<string, string>>,
-  isOwn: (ifname: string) => boolean,
-): NodeDescription => ({
+/** Ports that programs of this host have; this process keeps those that are published. */
+const hostPorts = (): HostPort[] =>
+  listListeners(null, new Set([process.pid])).map(({ protocol, port, hostIp, owner }) => ({
+    protocol: protocol === "udp" ? PortProtocol.UDP : PortProtocol.TCP,
+    port,
+    hostIp,
+    owner,
+  }));
+
+export type Described = {
+  readonly images: ImageStore;
+  readonly labels: Readonly<Record<string, string>>;
+  /** undefined: the host's own. */
+  readonly name: string | undefined;
+  readonly wiring: Pick<Wiring, "capabilities" | "isOwn" | "portErrors">;
+};
+
+export const describeNode = ({ images, labels, name, wiring }: Described): NodeDescription => ({
   hostname: name ?? hostname(),
   os: "linux",
   arch: ARCHITECTURES[arch()] ?? arch(),
@@ -32,8 +45,8 @@ export const describeNode = (
   kernel: release(),
   engineLabels: { ...labels },
   images: images.describe(),
-  routes: routes(isOwn),
-  capabilities: { ...capabilities },
-  hostPorts: [],
-  portErrors: [],
+  routes: routes(wiring.isOwn),
+  capabilities: { ...wiring.capabilities },
+  hostPorts: hostPorts(),
+  portErrors: [...wiring.portErrors()],
 });

@@ -16,9 +16,10 @@ import type { ContainerSpec } from "#node-agent/runtime/runtime.ts";
 import type { View } from "#node-agent/session/view.ts";
 import { emptyView } from "#node-agent/session/view.ts";
 import { createAcknowledgements } from "#node-agent/wiring/acknowledgements.ts";
-import { desiredNetworks } from "#node-agent/wiring/desired.ts";
+import { desiredNetworks, hostPortOf } from "#node-agent/wiring/desired.ts";
 import { createNames } from "#node-agent/wiring/names.ts";
 import { pauseMs, withoutNewBackends } from "#node-agent/wiring/pace.ts";
+import { createPorts } from "#node-agent/wiring/ports.ts";
 import { zonesOf } from "#node-agent/wiring/zones.ts";
 import type { Task } from "#proto/gen/types.ts";
 
@@ -39,8 +40,10 @@ export type Wiring = {
    * later. Of several updates that are applied together only the last one's is called.
    */
   update(view: View, applied: () => void): void;
-  setAddress(vtep: string): void;
+  setSelf(self: { readonly nodeId: string; readonly vtep: string }): void;
   setDataPathPort(port: number): void;
+  /** Published ports that this host can't have, with the reason. */
+  portErrors(): readonly string[];
   /** A link of the host's namespace that is ours. */
   isOwn(ifname: string): boolean;
   /** Kernel feature -> "" or why it can't be had. */
@@ -65,7 +68,18 @@ const namespacesOf = (task: Task, view: View): string[] => [
 /** After this failed a container may still connect to a backend that has left. */
 const leavesBackends = (object: string): boolean => object === "plan" || object.includes(": nft ");
 
-export const startWiring = async ({ runDir, logger }: { runDir: string; logger: Logger }): Promise<Wiring> => {
+/** What of a task this node's kernel shows. */
+const sameWiring = (a: Task | undefined, b: Task | undefined): boolean =>
+  a === b || (a?.attachments === b?.attachments && a?.ports === b?.ports && a?.desiredState === b?.desiredState);
+
+export type WiringOptions = {
+  readonly runDir: string;
+  readonly logger: Logger;
+  /** The answer of `portErrors` has changed. */
+  readonly onPortErrors: () => void;
+};
+
+export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOptions): Promise<Wiring> => {
   const networking = await HostNetworking.start({ runDir });
   const forwarder = new Forwarder({
     upstreams: parseResolvConf(readFileSync("/etc/resolv.conf", "utf8")),
@@ -74,6 +88,8 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
   });
   const tasks = new Map<string, Task>();
   let view: View = emptyView;
+  const ports = createPorts(null);
+  let nodeId = "";
   let vtep = "";
   let dataPathPort = DEFAULT_DATA_PATH_PORT;
 
@@ -88,8 +104,24 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
   /** Something that an update with an unchanged view would not bring again. */
   let stale = true;
 
-  const desired = (): HostNetworks =>
-    desiredNetworks({ ...view, services, tasks }, { vtep, dataPathPort }, new Set(tasks.keys()));
+  /** Takes and gives back published ports; those that can't be had are left out. */
+  const desired = (): HostNetworks => {
+    const known = new Map([...tasks].map(([id, task]) => [id, view.tasks.get(id) ?? task]));
+    const wanted = desiredNetworks(
+      { ...view, services, tasks: known },
+      { vtep, dataPathPort, nodeId },
+      new Set(tasks.keys()),
+    );
+    const before = ports.errors().join();
+    const published = ports.hold(wanted.published);
+    if (ports.errors().join() !== before) {
+      for (const error of ports.errors()) logger.warn("port not published", { error });
+      onPortErrors();
+    }
+    return { ...wanted, published };
+  };
+
+  const isWired = (): boolean => tasks.size > 0 || view.published.size > 0;
 
   /** Resolves when everything that is wanted now has been tried; new backends of services that have some may come later. */
   const apply = (): Promise<ApplyReport> => {
@@ -127,7 +159,7 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
 
   /** A full pass: what others changed in the kernel is found and set right. */
   const repair = async (): Promise<void> => {
-    if (vtep !== "" && tasks.size > 0) {
+    if (vtep !== "" && isWired()) {
       const { drift, errors } = await networking.repair(desired());
       if (drift.length > 0) logger.warn("drift repaired", { drift });
       for (const error of errors) logger.error("not repaired", { ...error });
@@ -179,6 +211,10 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
       if (!isolated(task)) return "host";
       tasks.set(task.id, task);
       const { errors } = await apply();
+      for (const port of task.ports) {
+        const refusal = ports.refusal(hostPortOf(port));
+        if (refusal) throw refusal;
+      }
       const failed = errors.find((e) => namespacesOf(task, view).includes(e.namespace));
       if (failed) throw new TswarmError("internal", `networking: ${failed.object}: ${failed.reason}`);
       await serveNames(task);
@@ -196,12 +232,14 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
       if (tasks.delete(taskId) || (!applied && vtep !== "")) await apply();
     },
     update(newView, whenApplied) {
-      const { networks, endpoints, services: known } = view;
+      const before = view;
       view = newView;
       names.update(zonesOf(view));
-      const same = view.networks === networks && view.endpoints === endpoints && view.services === known;
+      const same =
+        (["networks", "endpoints", "services", "published"] as const).every((part) => view[part] === before[part]) &&
+        [...tasks.keys()].every((id) => sameWiring(view.tasks.get(id), before.tasks.get(id)));
       acknowledgements.add(whenApplied);
-      if (vtep === "" || tasks.size === 0 || (same && !stale)) {
+      if (vtep === "" || (!isWired() && before.published.size === 0) || (same && !stale)) {
         acknowledgements.nothingToDo();
         return;
       }
@@ -209,9 +247,10 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
         .then(nameAdopted)
         .catch((error) => logger.warn("view not applied", { error }));
     },
-    setAddress(address) {
-      if (vtep !== address) stale = true;
-      vtep = address;
+    portErrors: () => ports.errors(),
+    setSelf(self) {
+      if (vtep !== self.vtep || nodeId !== self.nodeId) stale = true;
+      ({ vtep, nodeId } = self);
     },
     setDataPathPort(port) {
       if (port === 0 || port === dataPathPort) return;
@@ -224,6 +263,7 @@ export const startWiring = async ({ runDir, logger }: { runDir: string; logger: 
       await names.stopAll();
       unnamed.clear();
       tasks.clear();
+      ports.releaseAll();
       await networking.teardown();
     },
     async stop() {

@@ -10,7 +10,7 @@ import { targetNamespace, wantAddress, wantLink } from "#net/plan/target.ts";
 
 const ETHERNET_MTU_BYTES = 1500;
 
-export const planBridge: PlanNetwork = ({ network, attachments }, target) => {
+export const planBridge: PlanNetwork = ({ network, attachments, isPublished }, target) => {
   const host = targetNamespace(target, "");
   const name = bridgeName(network.id, network.name);
   const mtuBytes = network.mtuBytes || ETHERNET_MTU_BYTES;
@@ -18,7 +18,11 @@ export const planBridge: PlanNetwork = ({ network, attachments }, target) => {
   wantLink(host, { name, kind: "bridge", mac, mtuBytes, master: "", isolated: false, alias: mark(network.id) });
   for (const { subnet, gateway } of network.subnets)
     wantAddress(host, name, `${gateway}/${splitPrefix(subnet).length}`);
-  for (const local of attachments) wantVeth(target, local, { ns: "", bridge: name, mtuBytes, isolated: !network.icc });
+  for (const local of attachments) {
+    const { ipv4, ipv6 } = local.attachment;
+    const hairpin = [ipv4, ipv6].some((address) => isPublished(address.split("/")[0]!));
+    wantVeth(target, local, { ns: "", bridge: name, mtuBytes, isolated: !network.icc, hairpin });
+  }
   const prefixes = network.subnets.map(({ subnet }) => subnet);
   if (!network.internal) wantForwarding(host, prefixes);
   return { link: name, prefixes, internal: network.internal };

@@ -15,6 +15,9 @@ export type NetworkOnHost = {
   readonly network: HostNetwork;
   readonly node: NodeDataPath;
   readonly underlayMtuBytes: number;
+  readonly bridgeNetfilter: boolean;
+  /** A container of this host behind a published port, by its address. */
+  readonly isPublished: (address: string) => boolean;
   readonly attachments: readonly LocalAttachment[];
   readonly remotes: readonly RemoteEndpoint[];
 };

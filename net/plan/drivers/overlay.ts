@@ -18,6 +18,7 @@ import type { NetworkOnHost, PlanNetwork } from "#net/plan/drivers/driver.ts";
 import { wantVeth } from "#net/plan/drivers/veth.ts";
 import { wantForwarding } from "#net/plan/forwarding.ts";
 import { type Door, overlayRuleset } from "#net/plan/nat/masquerade.ts";
+import { meshChains, wantMesh } from "#net/plan/overlay/mesh.ts";
 import { overlayMtu } from "#net/plan/overlay/mtu.ts";
 import { transitOf } from "#net/plan/overlay/transit.ts";
 import {
@@ -37,9 +38,12 @@ export const planOverlay: PlanNetwork = (on, target) => {
   const ns = targetNamespace(target, nsName);
   const mtuBytes = overlayMtu(on.underlayMtuBytes, node.vtep, network.mtuBytes);
   const alias = mark(network.id);
-  const mac = deriveMac(network.id);
+  const mac = network.mesh?.self.mac ?? deriveMac(network.id);
   // The bridge's IPv6 address is everywhere, so duplicate detection would find it.
   ns.sysctls.set("net/ipv6/conf/all/accept_dad", "0").set("net/ipv6/conf/default/accept_dad", "0");
+  // Nothing here filters what crosses the bridge, and tracking every packet of it is not free.
+  if (on.bridgeNetfilter)
+    ns.sysctls.set("net/bridge/bridge-nf-call-iptables", "0").set("net/bridge/bridge-nf-call-ip6tables", "0");
   wantLink(ns, { name: OVERLAY_BRIDGE, kind: "bridge", mac, mtuBytes, master: "", isolated: false, alias });
   wantLink(ns, {
     name: OVERLAY_VXLAN,
@@ -56,6 +60,7 @@ export const planOverlay: PlanNetwork = (on, target) => {
   for (const local of on.attachments)
     wantVeth(target, local, { ns: nsName, bridge: OVERLAY_BRIDGE, mtuBytes, isolated: false });
   wantRemotes(ns, on);
+  if (network.mesh !== undefined) wantMesh(ns, network, network.mesh, on.remotes);
   return network.internal ? undefined : wantWayOut(target, ns, on, mtuBytes);
 };
 
@@ -98,6 +103,12 @@ const wantWayOut = (target: Target, ns: TargetNamespace, { network }: NetworkOnH
   }
   wantForwarding(host, prefixes);
   wantForwarding(ns, subnets);
-  ns.ruleset = overlayRuleset();
-  return { link, prefixes, internal: false };
+  const { mesh } = network;
+  ns.ruleset = overlayRuleset(mesh === undefined ? [] : meshChains(network, mesh));
+  if (mesh === undefined) return { link, prefixes, internal: false };
+  for (const destination of subnets) {
+    const via = familyOf(splitPrefix(destination).address) === 4 ? transit.overlay4 : transit.overlay6;
+    wantRoute(host, { table: MAIN_TABLE, destination, via, link });
+  }
+  return { link, prefixes, internal: false, mesh: true };
 };

@@ -9,6 +9,8 @@ export type Port = {
   readonly bridge: string;
   readonly mtuBytes: number;
   readonly isolated: boolean;
+  /** A container that reaches itself by a port of the host: with br_netfilter that never leaves the bridge. */
+  readonly hairpin?: boolean;
 };
 
 export const wantVeth = (target: Target, { container, attachment }: LocalAttachment, port: Port): void => {
@@ -22,6 +24,7 @@ export const wantVeth = (target: Target, { container, attachment }: LocalAttachm
     mtuBytes,
     master: port.bridge,
     isolated: port.isolated,
+    ...(port.hairpin && { hairpin: true }),
     alias: peerMark(netns, ifname),
     peer: { ns: netns, name: ifname },
   });

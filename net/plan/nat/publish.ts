@@ -1,0 +1,79 @@
+// Published ports, in the host's namespace: a connection to a port of the host is translated to a backend and forwarded
+// without touching its source, so the backend sees the client. Only the first packet of a connection meets these rules.
+//
+// What the host itself sends from its loopback address can't be answered from elsewhere: it leaves with the address of the
+// link that it takes, and so does what would come back over the link that it came from. IPv6 has no such way for ::1 (the
+// kernel has no route_localnet for it): a connection to [::1] is refused.
+
+import { familyOf } from "#net/model/cidr.ts";
+import type { PublishedPort } from "#net/model/host-networks.ts";
+import type { Door } from "#net/plan/nat/masquerade.ts";
+import { anyOf, type Chain, quoted } from "#net/plan/nat/ruleset.ts";
+
+const PUBLISHED = "published";
+const FAMILIES = [
+  { family: 4, ip: "ip" },
+  { family: 6, ip: "ip6" },
+] as const;
+
+export type PublishRules = {
+  readonly chains: readonly Chain[];
+  /** Before every other rule of their chains. */
+  readonly forward: readonly string[];
+  readonly postrouting: readonly string[];
+};
+
+/** `doors`: the links behind which backends are. */
+export const publishRules = (published: readonly PublishedPort[], doors: readonly Door[]): PublishRules => {
+  if (published.length === 0) return { chains: [], forward: [], postrouting: [] };
+  const links = anyOf(quoted(doors.map(({ link }) => link)));
+  const dispatch = "fib daddr type local jump published";
+  return {
+    chains: [
+      ...published.map((port) => ({ name: chainName(port), rules: translate(port) })),
+      { name: PUBLISHED, rules: dispatchRules(published) },
+      // A container could otherwise reach what listens on the host's loopback address only: see `route_localnet`.
+      {
+        name: "loopback",
+        hook: "filter hook prerouting priority -300",
+        rules: [`iifname ${links} ip daddr 127.0.0.0/8 drop`],
+      },
+      { name: "prerouting", hook: "nat hook prerouting priority -100", rules: [dispatch] },
+      { name: "output", hook: "nat hook output priority -100", rules: ["ip6 daddr ::1 accept", dispatch] },
+    ],
+    forward: ["ct status dnat accept"],
+    postrouting: [
+      `ip saddr 127.0.0.0/8 oifname ${links} masquerade`,
+      ...doors.flatMap(({ link, prefixes }) =>
+        prefixes.map((prefix) => {
+          const { ip } = FAMILIES.find(({ family }) => family === familyOf(prefix))!;
+          return `${ip} saddr ${prefix} oifname "${link}" ct status dnat masquerade`;
+        }),
+      ),
+    ],
+  };
+};
+
+const dispatchRules = (published: readonly PublishedPort[]): string[] => {
+  const bound = published.filter(({ hostIp }) => hostIp !== "");
+  const anywhere = published.filter(({ hostIp }) => hostIp === "");
+  const rules = bound.map((port) => {
+    const ip = familyOf(port.hostIp) === 4 ? "ip" : "ip6";
+    return `${ip} daddr ${port.hostIp} ${port.protocol} dport ${port.port} goto ${chainName(port)}`;
+  });
+  for (const [protocol, ports] of Map.groupBy(anywhere, ({ protocol }: PublishedPort) => protocol))
+    rules.push(`${protocol} dport vmap ${anyOf(ports.map((port) => `${port.port} : goto ${chainName(port)}`))}`);
+  return rules;
+};
+
+const translate = ({ backends, target, protocol }: PublishedPort): string[] =>
+  FAMILIES.flatMap(({ family, ip }) => {
+    const addresses = backends.map(({ ipv4, ipv6 }) => (family === 4 ? ipv4 : ipv6)).filter((a) => a !== "");
+    if (addresses.length === 0) return [];
+    const only = family === 4 ? "meta nfproto ipv4" : "meta nfproto ipv6";
+    const choice = anyOf(addresses.map((address, i) => `${i} : ${address} . ${target}`));
+    return [`${only} meta l4proto ${protocol} dnat ${ip} to numgen random mod ${addresses.length} map ${choice}`];
+  });
+
+const chainName = ({ protocol, port, hostIp }: PublishedPort): string =>
+  `${protocol}_${port}${hostIp === "" ? "" : `_${hostIp.replaceAll(/[.:]/g, "_")}`}`;

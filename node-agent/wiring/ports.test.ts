@@ -1,0 +1,36 @@
+import { expect } from "chai";
+import { releasePort, takePort } from "#net/kernel/listeners.ts";
+import { type ScratchNetns, scratchNetns } from "#net/kernel/scratch-netns.ts";
+import type { PublishedPort } from "#net/model/host-networks.ts";
+import { createPorts } from "#node-agent/wiring/ports.ts";
+
+const port = (number: number): PublishedPort => ({
+  protocol: "tcp",
+  port: number,
+  hostIp: "",
+  target: 80,
+  backends: [],
+});
+
+describe("published ports of a node", () => {
+  let netns: ScratchNetns;
+  before(() => void (netns = scratchNetns()));
+  after(() => netns.remove());
+
+  it("are held while they are wanted, and refused as long as someone else has them", () => {
+    const other = takePort(netns.path, port(8081))!;
+    const ports = createPorts(netns.path);
+    expect(ports.hold([port(8080), port(8081)])).to.deep.equal([port(8080)]);
+    expect(ports.refusal(port(8080))).to.equal(undefined);
+    expect(ports.refusal(port(8081))!.code).to.equal("conflict");
+    expect(ports.errors()).to.have.length(1);
+    expect(ports.errors()[0]).to.match(/8081\/tcp of this host is in use/);
+    expect(() => takePort(netns.path, port(8080))).to.throw(/8080/);
+    releasePort(other);
+    expect(ports.hold([port(8081)])).to.deep.equal([port(8081)]);
+    expect(ports.errors()).to.deep.equal([]);
+    releasePort(takePort(netns.path, port(8080))!);
+    ports.releaseAll();
+    releasePort(takePort(netns.path, port(8081))!);
+  });
+});
