@@ -1,21 +1,29 @@
 // One address of each family on one network, as a function of the state: what is held is what live objects say.
 
 import type { ReadTx } from "#control-plane/state/types.ts";
-import { capacity, nextFree } from "#net/ipam/addresses.ts";
-import { familyOf, parseAddress, splitPrefix } from "#net/model/cidr.ts";
+import { capacity, isInSpace, nextFree } from "#net/ipam/addresses.ts";
+import { type Family, familyOf, parseAddress } from "#net/model/cidr.ts";
 import type { Network, Subnet, Task } from "#proto/gen/types.ts";
+import { pinnedAddresses } from "./pins.ts";
 
 export type Pair = { readonly ipv4: string; readonly ipv6: string };
-/** Where the last address was taken, by subnet, so that one pass looks it up once. */
-export type Cursors = Map<string, string>;
+/** What one pass looks up only once: where the last address was taken, by subnet, and the pinned ones, by network. */
+export type Lookups = { readonly last: Map<string, string>; readonly pinned: Map<string, ReadonlySet<string>> };
+export const newLookups = (): Lookups => ({ last: new Map(), pinned: new Map() });
 
 const newestFirst = (a: Task, b: Task): number => (b.meta?.createdAt ?? 0) - (a.meta?.createdAt ?? 0);
 
+export const subnetsOf = (network: Network, family: Family): Subnet[] =>
+  network.subnets.filter((s) => familyOf(s.subnet) === family);
+
 /** The address that was given last: that of the newest task, ended ones included; of equally new ones the highest. */
-const lastGiven = (tx: ReadTx, network: Network, v6: boolean): string => {
+const lastGiven = (tx: ReadTx, network: Network, subnet: Subnet): string => {
+  const family = familyOf(subnet.subnet);
+  const alone = subnetsOf(network, family).length === 1;
   const address = (task: Task): string => {
     const a = task.attachments.find((x) => x.networkId === network.id);
-    return (v6 ? a?.ipv6 : a?.ipv4)?.split("/")[0] ?? "";
+    const text = (family === 6 ? a?.ipv6 : a?.ipv4)?.split("/")[0] ?? "";
+    return text === "" || alone || isInSpace(subnet, text) ? text : "";
   };
   let newest: Task | undefined;
   for (const task of tx.tasksOfNetwork(network.id)) {
@@ -27,50 +35,82 @@ const lastGiven = (tx: ReadTx, network: Network, v6: boolean): string => {
   return newest === undefined ? "" : address(newest);
 };
 
-/** Free addresses of each family of the network; undefined for a subnet that is full is told by `full`. */
-export const freeAddresses = (
+/** Two sets of addresses as one; nothing is copied. */
+const both = (
+  a: ReadonlySet<string>,
+  b: ReadonlySet<string>,
+): { has(address: string): boolean; readonly size: number } => ({
+  has: (address) => a.has(address) || b.has(address),
+  size: a.size + b.size,
+});
+
+/**
+ * A free address of one family: from the network's first subnet that has one. "" when the network has no such family,
+ * undefined when all its subnets are full. Those that are pinned for slots of services are not free.
+ */
+export const freeAddress = (tx: ReadTx, network: Network, family: Family, lookups: Lookups): string | undefined => {
+  const subnets = subnetsOf(network, family);
+  if (subnets.length === 0) return "";
+  const pinned = lookups.pinned.get(network.id) ?? pinnedAddresses(tx, network.id, []);
+  lookups.pinned.set(network.id, pinned);
+  const held = both(tx.heldAddresses(network.id), pinned);
+  for (const subnet of subnets) {
+    const key = `${network.id} ${subnet.subnet}`;
+    const last = lookups.last.get(key) ?? lastGiven(tx, network, subnet);
+    const address = nextFree(subnet, held, last);
+    if (address === undefined) continue;
+    lookups.last.set(key, address);
+    return address;
+  }
+  return undefined;
+};
+
+/**
+ * Addresses of each family of the network: the pinned ones, which are not questioned here, and free ones for the rest; or the
+ * family whose subnets are full.
+ */
+export const addressPair = (
   tx: ReadTx,
   network: Network,
-  cursors: Cursors,
-): { readonly pair: Pair } | { readonly full: Subnet } => {
-  const held = tx.heldAddresses(network.id);
-  const found = { ipv4: "", ipv6: "" };
-  for (const subnet of network.subnets) {
-    const family = familyOf(splitPrefix(subnet.subnet).address);
-    const key = `${network.id} ${subnet.subnet}`;
-    const last = cursors.get(key) ?? lastGiven(tx, network, family === 6);
-    const address = nextFree(subnet, held, last);
-    if (address === undefined) return { full: subnet };
-    cursors.set(key, address);
-    if (family === 4) found.ipv4 = address;
-    else found.ipv6 = address;
-  }
-  return { pair: found };
+  lookups: Lookups,
+  pin: Pair = { ipv4: "", ipv6: "" },
+): { readonly pair: Pair } | { readonly full: Family } => {
+  const ipv4 = pin.ipv4 || freeAddress(tx, network, 4, lookups);
+  if (ipv4 === undefined) return { full: 4 };
+  const ipv6 = pin.ipv6 || freeAddress(tx, network, 6, lookups);
+  return ipv6 === undefined ? { full: 6 } : { pair: { ipv4, ipv6 } };
 };
 
 export type Usage = { readonly subnet: string; readonly used: number; readonly size: number; readonly resting: number };
 
-/** How full a subnet is. `used` counts resting, reserved and gateway addresses too. */
+/**
+ * How full a subnet is, or its range when it has one: that is where addresses are taken from. `used` counts gateway, reserved
+ * and pinned addresses too, `resting` those that rest after their release; the others are free.
+ */
 export const subnetUsage = (tx: ReadTx, network: Network, subnet: Subnet): Usage => {
-  const family = familyOf(splitPrefix(subnet.subnet).address);
+  const holders = new Set(pinnedAddresses(tx, network.id, []));
+  for (const address of tx.heldAddresses(network.id)) holders.add(address);
   let used = 0;
   let resting = 0;
-  for (const address of tx.heldAddresses(network.id)) {
-    if (familyOf(address) !== family) continue;
-    used++;
+  for (const address of holders) {
+    if (!isInSpace(subnet, address)) continue;
     if (tx.addressHolder(network.id, address)?.startsWith("lease/")) resting++;
+    else used++;
   }
-  return { subnet: subnet.subnet, used, size: capacity({ subnet: subnet.subnet, range: "" }), resting };
+  return { subnet: subnet.subnet, used, size: capacity(subnet), resting };
 };
 
 /** Why there is no address, with what to do. */
-export const fullText = (tx: ReadTx, network: Network, subnet: Subnet): { reason: string; remedy: string } => {
-  const { used, size, resting } = subnetUsage(tx, network, subnet);
-  const range = subnet.range === "" ? "" : ` (range ${subnet.range})`;
-  const rest = resting === 0 ? "" : `, ${resting} of them rest for a few seconds after their release`;
+export const fullText = (tx: ReadTx, network: Network, family: Family): { reason: string; remedy: string } => {
+  const name = network.spec?.annotations?.name ?? network.id;
+  const parts = subnetsOf(network, family).map((subnet) => {
+    const { used, size, resting } = subnetUsage(tx, network, subnet);
+    const range = subnet.range === "" ? "" : ` (range ${subnet.range})`;
+    const rest = resting === 0 ? "" : `, ${resting} rest for a few seconds after their release`;
+    return `${subnet.subnet}${range}: ${used} of ${size} are used${rest}`;
+  });
   return {
-    reason: `network ${network.spec?.annotations?.name}: no address is free in ${subnet.subnet}${range}: ${used} of ${size} are used${rest}`,
-    remedy:
-      "Scale services down, or make a network with a bigger subnet (tsctl network create --subnet) and move services to it",
+    reason: `network ${name}: no IPv${family} address is free in ${parts.join("; ")}`,
+    remedy: `Add a subnet (tsctl network update --subnet-add SUBNET ${name}), or scale services down`,
   };
 };

@@ -4,7 +4,7 @@ import { ADDRESS_REST_MS } from "#control-plane/state/apply.ts";
 import { hasEnded } from "#control-plane/state/keys.ts";
 import { createState } from "#control-plane/state/state.ts";
 import type { State, Tx } from "#control-plane/state/types.ts";
-import { Network, Node, Service, Task, TaskState } from "#proto/gen/types.ts";
+import { Network, Node, NodeState, Service, Task, TaskState } from "#proto/gen/types.ts";
 import { allocate } from "./allocate.ts";
 
 let ids = 0;
@@ -75,7 +75,9 @@ describe("allocator", () => {
     pass(state, 1);
     const waiting = state.get("task", "t3")!;
     expect(waiting.status!.state).to.equal(TaskState.TASK_NEW);
-    expect(waiting.status!.error).to.match(/network a: .*10\.0\.0\.0\/28 .*3 of 14 .*--subnet/);
+    expect(waiting.status!.error).to.match(
+      /network a: .*10\.0\.0\.0\/28 \(range 10\.0\.0\.2\/31\): 2 of 2 .*--subnet-add SUBNET a/,
+    );
     pass(state, 2);
     expect(state.get("task", "t3")!.meta!.version).to.equal(waiting.meta!.version);
     commit(state, 100, (tx) => tx.put("task", withState(tx.get("task", "t1")!, TaskState.TASK_FAILED)));
@@ -102,7 +104,8 @@ describe("allocator", () => {
   it("skips what nodes reach on their own when it cuts subnets", () => {
     const state = createState();
     commit(state, 0, (tx) => {
-      tx.put("node", Node.fromPartial({ id: "n", description: { routes: ["10.0.0.0/16", "0.0.0.0/0"] } }));
+      const description = { routes: ["10.0.3.4/16", "0.0.0.0/0"] };
+      tx.put("node", Node.fromPartial({ id: "n", description, status: { state: NodeState.NODE_READY } }));
       tx.put(
         "network",
         Network.fromPartial({ id: "x", spec: { annotations: { name: "x" }, driver: "overlay", ipv4: true } }),

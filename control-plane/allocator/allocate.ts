@@ -2,12 +2,23 @@
 // It has no memory: everything follows from the state.
 import { TswarmError } from "#base/errors.ts";
 import { ADDRESS_REST_MS } from "#control-plane/state/apply.ts";
+import { withoutLength } from "#control-plane/state/keys.ts";
 import type { Tx, WriteContext } from "#control-plane/state/types.ts";
 import { withLength } from "#net/ipam/addresses.ts";
-import { familyOf } from "#net/model/cidr.ts";
+import { contains } from "#net/model/cidr.ts";
 import { deriveMac } from "#net/model/mac.ts";
-import { type Network, type NetworkAttachment, type Task, TaskState, TaskStatus } from "#proto/gen/types.ts";
-import { type Cursors, freeAddresses, fullText, type Pair } from "./addresses.ts";
+import {
+  type Network,
+  type NetworkAttachment,
+  type NetworkAttachmentConfig,
+  NodeState,
+  type Task,
+  TaskState,
+  TaskStatus,
+} from "#proto/gen/types.ts";
+import { addressPair, fullText, type Lookups, newLookups, type Pair } from "./addresses.ts";
+import { completeNodes } from "./node-addresses.ts";
+import { holderText, pinHolder, pinOf } from "./pins.ts";
 import { allocatePorts, lacksPorts, networksOfTask, portsOfTask } from "./ports.ts";
 import { allocateSubnets, allocateVni, needsSubnet } from "./subnets.ts";
 import { allocateVips, lacksVips } from "./vips.ts";
@@ -19,44 +30,85 @@ const macOf = (ipv4: string, seed: string): string => {
   return `02:42:${bytes.join(":")}`;
 };
 
-const attach = (network: Network, pair: Pair, taskId: string, aliases: string[]): NetworkAttachment => {
-  const subnetOf = (family: 4 | 6): string => network.subnets.find((s) => familyOf(s.subnet) === family)?.subnet ?? "";
+const prefixOf = (network: Network, address: string): string => {
+  if (address === "") return "";
+  const { subnet } = network.subnets.find((s) => contains(s.subnet, address))!;
+  return withLength(address, subnet);
+};
+
+const attach = (network: Network, pair: Pair, taskId: string, config: NetworkAttachmentConfig): NetworkAttachment => {
+  // Interfaces of ipvlan have the MAC of their parent.
+  const hasMac = network.spec?.driver !== "ipvlan" && (pair.ipv4 !== "" || pair.ipv6 !== "");
   return {
     networkId: network.id,
-    ipv4: pair.ipv4 === "" ? "" : withLength(pair.ipv4, subnetOf(4)),
-    ipv6: pair.ipv6 === "" ? "" : withLength(pair.ipv6, subnetOf(6)),
-    mac: pair.ipv4 === "" && pair.ipv6 === "" ? "" : macOf(pair.ipv4, `${taskId} ${network.id}`),
-    aliases,
-    interfaceName: "",
-    gatewayPriority: 0,
-    sysctls: {},
+    ipv4: prefixOf(network, pair.ipv4),
+    ipv6: prefixOf(network, pair.ipv6),
+    mac: hasMac ? config.mac || macOf(pair.ipv4, `${taskId} ${network.id}`) : "",
+    aliases: config.aliases,
+    interfaceName: config.interfaceName,
+    gatewayPriority: config.gatewayPriority,
+    sysctls: config.sysctls,
   };
 };
 
+/** Why a pinned address can't be had yet. */
+const waitText = (tx: Tx, network: Network, address: string, holder: string): string => {
+  const name = network.spec?.annotations?.name ?? network.id;
+  if (holder.startsWith("lease/"))
+    return `network ${name}: the pinned address ${address} rests for a few seconds after its release.`;
+  const task = tx.get("task", holder.slice("task/".length));
+  const node = task === undefined ? undefined : tx.get("node", task.nodeId);
+  const hint =
+    node?.status?.state === NodeState.NODE_DOWN
+      ? `That node is down: bring it back, or remove it (tsctl node rm --force ${node.description?.hostname || node.id}).`
+      : "It is given over when that one has ended.";
+  return `network ${name}: the pinned address ${address} is held by ${holderText(tx, holder)}. ${hint}`;
+};
+
+/** Who has one of the pinned addresses; undefined: they are the task's. */
+const heldPin = (tx: Tx, network: Network, pin: Pair, task: Task): string | undefined => {
+  for (const address of [pin.ipv4, pin.ipv6]) {
+    const holder = address === "" ? undefined : pinHolder(tx, network, address, task);
+    if (holder !== undefined) return waitText(tx, network, address, holder);
+  }
+  return undefined;
+};
+
 /** All attachments of a task, or why there are none; nothing is written for a task that gets only some of them. */
-const attachmentsOf = (tx: Tx, task: Task, cursors: Cursors): NetworkAttachment[] | string => {
+const attachmentsOf = (tx: Tx, task: Task, lookups: Lookups): NetworkAttachment[] | string => {
   const attachments: NetworkAttachment[] = [];
-  const before = new Map(cursors);
-  for (const { target, aliases } of networksOfTask(tx, task)) {
+  for (const config of networksOfTask(tx, task)) {
+    const { target } = config;
     if (attachments.some((a) => a.networkId === target)) continue;
     const network = tx.get("network", target);
-    if (network === undefined) return `network ${target} does not exist any more`;
-    const result = freeAddresses(tx, network, cursors);
+    if (network?.spec === undefined) return `network ${target} does not exist any more`;
+    if (needsSubnet(network.spec) && network.subnets.length === 0)
+      return `network ${network.spec.annotations?.name} has no subnet yet: it gets one when a node is ready`;
+    const pin = pinOf(config, task.slot);
+    const held = heldPin(tx, network, pin, task);
+    if (held !== undefined) return held;
+    const result = addressPair(tx, network, lookups, pin);
     if ("full" in result) {
-      for (const [key, last] of before) cursors.set(key, last);
       const { reason, remedy } = fullText(tx, network, result.full);
       return `${reason}. ${remedy}.`;
     }
-    attachments.push(attach(network, result.pair, task.id, aliases));
+    attachments.push(attach(network, result.pair, task.id, config));
   }
   return attachments;
 };
 
-const allocateTask = (tx: Tx, ctx: WriteContext, task: Task, cursors: Cursors): void => {
-  const attachments = attachmentsOf(tx, task, cursors);
+/** What rests after the former task of the slot is taken over (`pinHolder`). */
+const endTakenRests = (tx: Tx, attachments: readonly NetworkAttachment[]): void => {
+  for (const { networkId, ipv4, ipv6 } of attachments)
+    for (const prefix of [ipv4, ipv6]) if (prefix !== "") tx.delete("lease", `${networkId}/${withoutLength(prefix)}`);
+};
+
+const allocateTask = (tx: Tx, ctx: WriteContext, task: Task, lookups: Lookups): void => {
+  const attachments = attachmentsOf(tx, task, lookups);
   const status = { ...TaskStatus.fromPartial({}), ...task.status };
   if (typeof attachments !== "string") {
     const pending = { ...status, state: TaskState.TASK_PENDING, at: ctx.now, message: "waiting for a node", error: "" };
+    endTakenRests(tx, attachments);
     tx.put("task", { ...task, attachments, ports: portsOfTask(tx, task), status: pending });
   } else if (status.error !== attachments)
     tx.put("task", { ...task, status: { ...status, at: ctx.now, error: attachments } });
@@ -73,15 +125,17 @@ const endRests = (tx: Tx, now: number): number | undefined => {
   return next;
 };
 
+/** Networks that came with the cluster get their subnets when it is known what a node reaches on its own. */
 const completeNetworks = (tx: Tx): void => {
+  if (![...tx.all("node")].some((n) => n.status?.state === NodeState.NODE_READY)) return;
   for (const network of [...tx.all("network")]) {
     const { spec } = network;
-    if (spec === undefined || !needsSubnet(spec.driver)) continue;
+    if (spec === undefined || !needsSubnet(spec)) continue;
     const lacksVni = spec.driver === "overlay" && network.vni === 0;
     if (network.subnets.length > 0 && !lacksVni) continue;
     whenPossible(() => {
       const subnets = network.subnets.length > 0 ? network.subnets : allocateSubnets(tx, spec);
-      tx.put("network", { ...network, subnets, vni: lacksVni ? allocateVni(tx) : network.vni });
+      tx.put("network", { ...network, subnets, vni: lacksVni ? allocateVni(tx, spec) : network.vni });
     });
   }
 };
@@ -120,14 +174,15 @@ export const allocate = (
 ): { readonly wakeAt?: number } => {
   const wakeAt = endRests(tx, ctx.now);
   completeNetworks(tx);
+  completeNodes(tx);
   completeServices(tx);
-  const cursors: Cursors = new Map();
+  const lookups = newLookups();
   const ids = options.tasks ?? tx.newTasks().map((t) => t.id);
   for (const id of ids) {
     const task = tx.get("task", id);
     if (task === undefined || (task.status?.state ?? 0) !== TaskState.TASK_NEW) continue;
     if (task.desiredState > TaskState.TASK_RUNNING) continue;
-    allocateTask(tx, ctx, task, cursors);
+    allocateTask(tx, ctx, task, lookups);
   }
   return wakeAt === undefined ? {} : { wakeAt };
 };

@@ -1,7 +1,8 @@
 import { refuse } from "#base/errors.ts";
 import type { ReadTx } from "#control-plane/state/types.ts";
 import { EndpointMode, type ServiceSpec, type VirtualIp } from "#proto/gen/types.ts";
-import { freeAddresses, fullText } from "./addresses.ts";
+import { addressPair, fullText, newLookups } from "./addresses.ts";
+import { pinnedAddresses } from "./pins.ts";
 
 /**
  * The virtual addresses that a service has to have: one of each family per overlay network in mode VIP. Those that it has already
@@ -18,7 +19,10 @@ export const allocateVips = (tx: ReadTx, spec: ServiceSpec, current: readonly Vi
       vips.push(kept);
       continue;
     }
-    const result = freeAddresses(tx, network, new Map());
+    // The pins of this spec are not stored yet.
+    const lookups = newLookups();
+    lookups.pinned.set(target, pinnedAddresses(tx, target, spec.task?.networks ?? []));
+    const result = addressPair(tx, network, lookups);
     if ("full" in result) {
       const { reason, remedy } = fullText(tx, network, result.full);
       throw refuse("exhausted", "networks", reason, remedy);

@@ -79,8 +79,14 @@ export const createControlService = ({
       return { id: value.id };
     },
 
-    updateNetwork: () => unanswered("UpdateNetwork"),
-    pruneNetworks: () => unanswered("PruneNetworks"),
+    async updateNetwork(request) {
+      const { value } = await write((tx, ctx) => ops.updateNetwork(tx, ctx, request));
+      return { network: current("network", value) };
+    },
+    async pruneNetworks({ filters }) {
+      const { value } = await write((tx, ctx) => ops.pruneNetworks(tx, ctx, { filters }));
+      return { removed: value };
+    },
     connectNetwork: () => unanswered("ConnectNetwork"),
     disconnectNetwork: () => unanswered("DisconnectNetwork"),
     runContainer: () => unanswered("RunContainer"),

@@ -1,10 +1,8 @@
 import { refuse } from "#base/errors.ts";
-import { allocateSubnets } from "#control-plane/allocator/subnets.ts";
+import { allocateVni, DEFAULT_POOLS } from "#control-plane/allocator/subnets.ts";
 import type { Tx, WriteContext } from "#control-plane/state/types.ts";
+import { uniqueLocalPool } from "#net/ipam/pools.ts";
 import { Cluster, type ClusterSpec, Network, NetworkSpec } from "#proto/gen/types.ts";
-
-/** Docker's; large, because the tasks of all nodes share it. */
-const BRIDGE_SUBNET = "172.17.0.0/16";
 
 export type InitCluster = {
   readonly id: string;
@@ -44,19 +42,27 @@ export const initCluster = (tx: Tx, ctx: WriteContext, input: InitCluster): Clus
       taskHistory: spec.taskHistory || CLUSTER_DEFAULTS.taskHistory,
       dataPathPort: spec.dataPathPort || CLUSTER_DEFAULTS.dataPathPort,
       certValidityMs: spec.certValidityMs || CLUSTER_DEFAULTS.certValidityMs,
+      poolsV4: spec.poolsV4.length > 0 ? spec.poolsV4 : [...DEFAULT_POOLS.v4],
+      poolV4Prefix: spec.poolV4Prefix || DEFAULT_POOLS.v4Length,
+      poolsV6: spec.poolsV6.length > 0 ? spec.poolsV6 : [uniqueLocalPool(input.id)],
+      poolV6Prefix: spec.poolV6Prefix || DEFAULT_POOLS.v6Length,
     },
   });
   tx.put("cluster", cluster);
+  // Their subnets are chosen by the allocator when a node is ready: it is known then what that reaches on its own.
   for (const driver of PREDEFINED) {
-    const networkSpec = NetworkSpec.fromPartial({
-      annotations: { name: driver },
-      driver,
-      ipv4: driver === "bridge",
-      ipam: driver === "bridge" ? [{ subnet: BRIDGE_SUBNET }] : [],
-    });
-    const subnets = allocateSubnets(tx, networkSpec);
-    tx.put("network", Network.fromPartial({ id: ctx.newId(), spec: networkSpec, subnets, predefined: true }));
+    const networkSpec = NetworkSpec.fromPartial({ annotations: { name: driver }, driver, ipv4: driver === "bridge" });
+    tx.put("network", Network.fromPartial({ id: ctx.newId(), spec: networkSpec, predefined: true }));
   }
+  // Unlike those, users can remove it and make another one.
+  const ingress = NetworkSpec.fromPartial({
+    annotations: { name: "ingress" },
+    driver: "overlay",
+    ingress: true,
+    ipv4: true,
+    ipv6: true,
+  });
+  tx.put("network", Network.fromPartial({ id: ctx.newId(), spec: ingress, vni: allocateVni(tx, ingress) }));
   return cluster;
 };
 

@@ -30,7 +30,8 @@ const select = <O>(objects: Iterable<O>, filters: readonly Filter[], matchers: M
   return [...objects].filter((object) => tests.every((test) => test(object)));
 };
 
-const label = (labels: Record<string, string> | undefined, text: string): boolean => {
+/** `text` is KEY (it is there, whatever its value) or KEY=VALUE. */
+export const hasLabel = (labels: Record<string, string> | undefined, text: string): boolean => {
   const at = text.indexOf("=");
   if (at < 0) return labels !== undefined && Object.hasOwn(labels, text);
   return labels?.[text.slice(0, at)] === text.slice(at + 1);
@@ -43,8 +44,8 @@ export const selectNodes = (state: ReadTx, filters: readonly Filter[]): Node[] =
     name: (n, v) => (n.spec?.annotations?.name ?? "").startsWith(v) || (n.description?.hostname ?? "").startsWith(v),
     role: (n, v) => v === (n.spec?.role === NodeRole.MANAGER ? "manager" : "worker"),
     availability: (n, v) => n.spec?.availability === NodeAvailability[v.toUpperCase() as keyof typeof NodeAvailability],
-    "node.label": (n, v) => label(n.spec?.annotations?.labels, v),
-    label: (n, v) => label(n.description?.engineLabels, v),
+    "node.label": (n, v) => hasLabel(n.spec?.annotations?.labels, v),
+    label: (n, v) => hasLabel(n.description?.engineLabels, v),
   });
 
 export const selectNetworks = (state: ReadTx, filters: readonly Filter[]): Network[] =>
@@ -54,7 +55,7 @@ export const selectNetworks = (state: ReadTx, filters: readonly Filter[]): Netwo
     driver: (n, v) => n.spec?.driver === v,
     type: (n, v) => v === (n.predefined ? "builtin" : "custom"),
     scope: (n, v) => v === (n.spec?.driver === "overlay" ? "swarm" : "local"),
-    label: (n, v) => label(n.spec?.annotations?.labels, v),
+    label: (n, v) => hasLabel(n.spec?.annotations?.labels, v),
   });
 
 /** Services that are being removed are not listed. */
@@ -63,7 +64,7 @@ export const selectServices = (state: ReadTx, filters: readonly Filter[]): Servi
     id: idMatches,
     name: (s, v) => (s.spec?.annotations?.name ?? "").startsWith(v),
     mode: (_s, v) => v === "replicated",
-    label: (s, v) => label(s.spec?.annotations?.labels, v),
+    label: (s, v) => hasLabel(s.spec?.annotations?.labels, v),
   }).filter((s) => !s.pendingDelete);
 
 const desired = (task: Task): string =>

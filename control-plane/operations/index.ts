@@ -1,6 +1,6 @@
 export { initCluster, rotateTokens } from "./cluster.ts";
 export { selectNetworks, selectNodes, selectServices, selectTasks } from "./filters.ts";
-export { createNetwork, removeNetwork, viewNetwork } from "./networks.ts";
+export { createNetwork, pruneNetworks, removeNetwork, updateNetwork, viewNetwork } from "./networks.ts";
 export {
   applyNodeSession,
   applyTaskStatuses,

@@ -371,7 +371,7 @@ describe("operations", () => {
     expect(spec!.task!.networks[0]!.target).to.equal(back.id);
     expect(vips).to.deep.equal([{ networkId: back.id, ipv4: "10.77.0.2", ipv6: "" }]);
     expect(spec!.update).to.include({ parallelism: 1, monitorMs: 5000 });
-    expect(back.vni).to.equal(4096);
+    expect(back.vni).to.equal(4097);
   });
 
   it("puts a service that names no network on the default bridge", () => {

@@ -1,11 +1,10 @@
 // A stack is what carries its label. A deployment is one transaction: all of it happens, or nothing.
 import { refuse } from "#base/errors.ts";
 import { sameData } from "#control-plane/orchestrator/same-data.ts";
-import { checkNetworkSpec } from "#control-plane/specs/network.ts";
 import type { ReadTx, Tx, WriteContext } from "#control-plane/state/types.ts";
 import type { StackAction } from "#proto/gen/control.ts";
 import type { Annotations, Network, NetworkSpec, Service, ServiceSpec } from "#proto/gen/types.ts";
-import { createNetwork, removeNetwork } from "./networks.ts";
+import { createNetwork, removeNetwork, storedNetworkSpec, updateNetwork } from "./networks.ts";
 import { createService, removeService, updateService } from "./services.ts";
 
 const STACK_LABEL = "com.docker.stack.namespace";
@@ -37,15 +36,17 @@ const deployNetwork = (tx: Tx, ctx: WriteContext, stack: string, given: NetworkS
   const action = (id: string, what: string): StackAction => ({ kind: "network", name, action: what, id });
   if (existing === undefined) return action(createNetwork(tx, ctx, { spec }).id, "create");
   if (stackOf(existing) !== stack) return foreign("network", name, stackOf(existing));
-  if (!sameData(checkNetworkSpec(spec), existing.spec))
-    throw refuse(
-      "conflict",
-      `networks.${name}`,
-      "a network can't be changed once it is made",
-      "Remove the stack and deploy it again, or give the network another name",
-    );
-  return action(existing.id, "unchanged");
+  const wanted = grown(storedNetworkSpec(tx, spec), existing.spec!);
+  if (sameData(wanted, existing.spec)) return action(existing.id, "unchanged");
+  updateNetwork(tx, ctx, { id: existing.id, version: existing.meta?.version ?? 0, spec: wanted });
+  return action(existing.id, "update");
 };
+
+/** Subnets that were added to the live network stay, although the file does not have them. */
+const grown = (spec: NetworkSpec, before: NetworkSpec): NetworkSpec => ({
+  ...spec,
+  ipam: [...spec.ipam, ...before.ipam.slice(spec.ipam.length)],
+});
 
 const deployService = (tx: Tx, ctx: WriteContext, stack: string, given: ServiceSpec): StackAction => {
   const spec = { ...given, annotations: labelled(given.annotations, stack) };

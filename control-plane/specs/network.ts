@@ -1,62 +1,118 @@
 import { refuseAll } from "#base/errors.ts";
-import { NetworkSpec } from "#proto/gen/types.ts";
+import { blockOf, overlap } from "#net/ipam/prefix.ts";
+import { CREATABLE_DRIVERS, canonicalOptions } from "#net/model/driver-options.ts";
+import { type IpamConfig, NetworkSpec } from "#proto/gen/types.ts";
 import { Issues } from "./issues.ts";
 import { checkName } from "./names.ts";
 import { checkIpam } from "./subnet.ts";
 
-/** Options of each driver that users may create networks with; host and none exist already. */
-const OPTIONS: Readonly<Record<string, readonly string[]>> = {
-  overlay: ["com.docker.network.driver.mtu", "mtu", "encrypted"],
-  bridge: [
-    "com.docker.network.driver.mtu",
-    "mtu",
-    "com.docker.network.bridge.enable_icc",
-    "com.docker.network.bridge.enable_ip_masquerade",
-  ],
-};
-const MTU = new Set(["mtu", "com.docker.network.driver.mtu"]);
+/** IPv6 needs so much on every link (RFC 8200 §5). */
+const IPV6_MTU = 1280;
+const MTU = "com.docker.network.driver.mtu";
 
-const checkOptions = (issues: Issues, driver: string, options: Record<string, string>): void => {
-  const known = OPTIONS[driver] ?? [];
-  for (const [key, value] of Object.entries(options)) {
-    const field = `options.${key}`;
-    if (
-      !issues.check(known.includes(key), field, `driver ${driver} has no such option`, `Known are: ${known.join(", ")}`)
-    )
-      continue;
-    if (MTU.has(key)) {
-      const mtu = /^\d+$/.test(value) ? Number(value) : 0;
-      issues.check(
-        mtu >= 576 && mtu <= 65535,
-        field,
-        `${JSON.stringify(value)} is no MTU`,
-        "Use 576 to 65535; 1280 or more with IPv6",
-      );
-    }
+const checkDriver = (issues: Issues, spec: NetworkSpec): Record<string, string> => {
+  const { driver } = spec;
+  const remedy = `Use ${CREATABLE_DRIVERS.slice(0, -1).join(", ")} or ${CREATABLE_DRIVERS.at(-1)}`;
+  // A template may leave the driver to the networks that are made from it: its options are judged then.
+  if (driver === "" && spec.configOnly) return spec.options;
+  if (driver === "host" || driver === "none") {
+    issues.add("driver", `the network ${driver} exists once in every cluster`, remedy);
+    return spec.options;
+  }
+  if (
+    !issues.check(CREATABLE_DRIVERS.includes(driver), "driver", `there is no driver ${JSON.stringify(driver)}`, remedy)
+  )
+    return spec.options;
+  const { options, issues: found } = canonicalOptions(driver, spec.options);
+  for (const { option, reason, remedy: hint } of found) issues.add(`options.${option}`, reason, hint);
+  const mtu = Number(options[MTU] ?? IPV6_MTU);
+  issues.check(
+    !spec.ipv6 || mtu >= IPV6_MTU,
+    `options.${MTU}`,
+    `IPv6 needs an MTU of ${IPV6_MTU}, not ${mtu}`,
+    `Use ${IPV6_MTU} or more, or leave out IPv6`,
+  );
+  return options;
+};
+
+const checkSubnets = (issues: Issues, spec: NetworkSpec): void => {
+  const seen: { readonly at: number; readonly config: IpamConfig }[] = [];
+  for (const [at, config] of spec.ipam.entries()) {
+    const family = checkIpam(issues, `ipam[${at}]`, config);
+    if (family === undefined) continue;
+    const field = `ipam[${at}].subnet`;
+    const other = seen.find((s) => overlap(blockOf(s.config.subnet), blockOf(config.subnet)));
+    if (other !== undefined)
+      issues.add(field, `${config.subnet} overlaps ${other.config.subnet} of the same network`, "Name it once");
+    seen.push({ at, config });
+    if (family === 6) issues.check(spec.ipv6, field, "it is IPv6, but the network has no IPv6", "Add --ipv6");
+    else issues.check(spec.ipv4, field, "it is IPv4, but the network has no IPv4", "Leave out --no-ipv4");
   }
 };
 
-/** The spec as it is stored: driver overlay and IPv4 unless said otherwise. Throws TswarmError `invalid` with every issue. */
+const checkRoles = (issues: Issues, spec: NetworkSpec): void => {
+  const { driver, ingress, configOnly } = spec;
+  if (ingress) {
+    const why = "the ingress network carries what nodes accept for published ports";
+    issues.check(driver === "overlay", "ingress", `${why}: it is an overlay`, "Use --driver overlay");
+    issues.check(!spec.attachable, "attachable", why, "Leave out --attachable");
+    issues.check(!spec.internal, "internal", why, "Leave out --internal");
+  }
+  if (configOnly) {
+    const why = "a config-only network is only a template";
+    for (const field of ["ingress", "internal", "attachable"] as const)
+      issues.check(!spec[field], field, why, `Leave out --${field}; give it to the networks that are made from it`);
+    issues.check(spec.configFrom === "", "configFrom", `${why} and has none itself`, "Leave out --config-from");
+  }
+  for (const key of Object.keys(spec.ipamOptions))
+    issues.add(`ipamOptions.${key}`, "addresses are given out by the managers, which have no options", "Leave it out");
+};
+
+/**
+ * The spec as it is stored: driver overlay and IPv4 unless said otherwise, options under their canonical names. Throws
+ * TswarmError `invalid` with every issue.
+ */
 export const checkNetworkSpec = (given: NetworkSpec | undefined): NetworkSpec => {
   const base = given ?? NetworkSpec.fromPartial({});
-  const spec = { ...base, driver: base.driver || "overlay", ipv4: base.ipv4 || !base.ipv6 };
+  const spec = { ...base, driver: base.driver || (base.configOnly ? "" : "overlay"), ipv4: base.ipv4 || !base.ipv6 };
   const issues = new Issues();
   checkName(issues, spec.annotations, "object");
-  const remedy = `Use ${Object.keys(OPTIONS).join(" or ")}`;
-  if (spec.driver === "host" || spec.driver === "none")
-    issues.add("driver", `the network ${spec.driver} exists once in every cluster`, remedy);
-  else if (issues.check(spec.driver in OPTIONS, "driver", `there is no driver ${JSON.stringify(spec.driver)}`, remedy))
-    checkOptions(issues, spec.driver, spec.options);
-  const seen = new Set<number>();
-  for (const [i, config] of spec.ipam.entries()) {
-    const family = checkIpam(issues, `ipam[${i}]`, config);
-    if (family === undefined) continue;
-    const field = `ipam[${i}].subnet`;
-    issues.check(!seen.has(family), field, `it is the second IPv${family} subnet`, "Use one subnet of each family");
-    seen.add(family);
-    if (family === 6) issues.check(spec.ipv6, field, "it is IPv6, but the network has no IPv6", "Add --ipv6");
-    else issues.check(spec.ipv4, field, "it is IPv4, but the network has no IPv4", "Add --ipv4");
-  }
+  const options = checkDriver(issues, spec);
+  checkRoles(issues, spec);
+  checkSubnets(issues, spec);
   refuseAll("The network", issues.list);
-  return spec;
+  return { ...spec, options };
+};
+
+/**
+ * The spec with the settings of its template (`configFrom`): options, subnets and families are the template's, labels are
+ * added. Throws TswarmError `invalid` for settings of its own.
+ */
+export const applyTemplate = (spec: NetworkSpec, template: NetworkSpec): NetworkSpec => {
+  const issues = new Issues();
+  const remedy = `Leave it out, or make the network without --config-from ${spec.configFrom}`;
+  const why = `it comes from the config-only network ${spec.configFrom}`;
+  issues.check(!spec.configOnly, "configFrom", "a config-only network is a template and has none itself", remedy);
+  issues.check(Object.keys(spec.options).length === 0, "options", why, remedy);
+  issues.check(spec.ipam.length === 0, "ipam", why, remedy);
+  issues.check(!spec.ipv6, "ipv6", why, remedy);
+  issues.check(
+    spec.driver === "" || template.driver === "" || spec.driver === template.driver,
+    "driver",
+    `the config-only network ${spec.configFrom} is for driver ${template.driver}`,
+    `Use --driver ${template.driver}, or another template`,
+  );
+  refuseAll("The network", issues.list);
+  return {
+    ...spec,
+    driver: spec.driver || template.driver,
+    options: template.options,
+    ipam: template.ipam,
+    ipv4: template.ipv4,
+    ipv6: template.ipv6,
+    annotations: {
+      name: spec.annotations?.name ?? "",
+      labels: { ...template.annotations?.labels, ...spec.annotations?.labels },
+    },
+  };
 };

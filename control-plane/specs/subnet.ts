@@ -1,5 +1,6 @@
+import { isInSpace } from "#net/ipam/addresses.ts";
 import { blockOf, canonicalPrefix, hasHostBits, within } from "#net/ipam/prefix.ts";
-import { contains, type Family, parseAddress } from "#net/model/cidr.ts";
+import { canonicalAddress, type Family, parseAddress } from "#net/model/cidr.ts";
 import type { IpamConfig } from "#proto/gen/types.ts";
 import type { Issues } from "./issues.ts";
 
@@ -22,7 +23,8 @@ const parses = (read: () => unknown): boolean => {
   }
 };
 
-const checkAddress = (issues: Issues, field: string, subnet: string, address: string): void => {
+/** Returns the address in canonical form when it is one that a host may have. */
+const checkAddress = (issues: Issues, field: string, subnet: string, address: string): string | undefined => {
   if (
     !issues.check(
       parses(() => parseAddress(address)),
@@ -31,8 +33,15 @@ const checkAddress = (issues: Issues, field: string, subnet: string, address: st
       `Use an address of ${subnet}`,
     )
   )
-    return;
-  issues.check(contains(subnet, address), field, `${address} is outside ${subnet}`, `Use an address of ${subnet}`);
+    return undefined;
+  const remedy = `Use an address of ${subnet}`;
+  const inside = issues.check(
+    isInSpace({ subnet, range: "" }, address),
+    field,
+    `${address} is outside ${subnet}, or none that a host can have`,
+    remedy,
+  );
+  return inside ? canonicalAddress(address) : undefined;
 };
 
 /** One subnet that the user asked for; returns its family when it could be read. */
@@ -67,8 +76,16 @@ export const checkIpam = (issues: Issues, path: string, config: IpamConfig): Fam
         `Use a part of ${subnet}`,
       );
   }
-  if (gateway !== "") checkAddress(issues, `${path}.gateway`, subnet, gateway);
+  const owners = new Map<string, string>();
+  const note = (at: string, address: string, owner: string): void => {
+    const canonical = checkAddress(issues, at, subnet, address);
+    if (canonical === undefined) return;
+    const other = owners.get(canonical);
+    issues.check(other === undefined, at, `${address} is ${other}`, "Use another address");
+    owners.set(canonical, owner);
+  };
+  if (gateway !== "") note(`${path}.gateway`, gateway, "the gateway");
   for (const [name, address] of Object.entries(reserved))
-    checkAddress(issues, `${path}.reserved.${name}`, subnet, address);
+    note(`${path}.reserved.${name}`, address, `reserved as ${name} already`);
   return block.family;
 };

@@ -75,6 +75,9 @@ const networkClaims = (network: Network): Claim[] => {
     for (const [name, address] of Object.entries(subnet.reserved))
       claims.push({ space, key: withoutLength(address), holder: `reserved/${name}` });
   }
+  for (const { nodeId, ipv4, ipv6 } of network.nodes)
+    for (const address of [ipv4, ipv6])
+      if (address !== "") claims.push({ space, key: address, holder: `node/${nodeId}` });
   return claims;
 };
 

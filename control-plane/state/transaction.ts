@@ -94,11 +94,11 @@ export class Transaction extends TableReader implements Tx {
     const writes = this.#writes.get(table) ?? new Map<string, Write>();
     writes.set(id, { object: after, ifVersion });
     this.#writes.set(table, writes);
-    if (table === "task" || table === "service") this.#rest(old);
+    if (table === "task" || table === "service" || table === "network") this.#rest(old);
   }
 
   /**
-   * Addresses that a task or service no longer holds rest before their next use: a lease takes each of them over here, so that
+   * Addresses that a task, service or network no longer holds rest before their next use: a lease takes each of them over here, so that
    * no writer can forget it. `apply` sets the lease's end from the command's time.
    */
   #rest(released: readonly Claim[]): void {

@@ -26,7 +26,7 @@ export interface ReadTx {
   newTasks(): readonly Task[];
   serviceByName(name: string): Service | undefined;
   networkByName(name: string): Network | undefined;
-  /** Who holds this address (without length) on this network: "task/<id>", "service/<id>", "lease/<id>", "gateway", "reserved/<name>". */
+  /** Who holds this address (without length) on this network: "task/<id>", "service/<id>", "lease/<id>", "node/<id>", "gateway", "reserved/<name>". */
   addressHolder(networkId: string, address: string): string | undefined;
   /** All addresses that are held on this network, in no order. */
   heldAddresses(networkId: string): ReadonlySet<string>;

@@ -1,5 +1,5 @@
 // Addresses of a subnet, given out in a row: the search goes on after the last one, so that a freed address is not used at once.
-import { parseAddress, splitPrefix } from "#net/model/cidr.ts";
+import { familyOf, parseAddress, splitPrefix } from "#net/model/cidr.ts";
 import { blockOf, formatAddress, usable } from "./prefix.ts";
 
 /** A place to take addresses from: `range` is the part of the subnet for tasks; empty: all of it. */
@@ -15,10 +15,20 @@ const boundsOf = ({ subnet, range }: AddressSpace): { first: bigint; last: bigin
   return bounds;
 };
 
-/** How many addresses there are, those of gateways and reserved ones included; at most 2^53. */
+/** How many addresses there are, those of gateways and reserved ones included; at most 2^53 - 1. */
 export const capacity = (space: AddressSpace): number => {
   const { first, last } = boundsOf(space);
-  return Number(last - first + 1n);
+  const size = last - first + 1n;
+  return size > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(size);
+};
+
+/** Is this one of the addresses that are given out here? Those of hosts only, so not the network's own. */
+export const isInSpace = (space: AddressSpace, address: string): boolean => {
+  const { family } = blockOf(space.subnet);
+  if (familyOf(address) !== family) return false;
+  const { first, last } = boundsOf(space);
+  const value = parseAddress(address);
+  return first <= value && value <= last;
 };
 
 /** The next address (without length) after `last` that nobody holds, going round; undefined: all are held. */
@@ -43,11 +53,10 @@ export const nextFree = (
   return undefined;
 };
 
-/** The first usable address: the gateway's, unless the user chose another. */
-export const firstAddress = (subnet: string): string => {
-  const block = blockOf(subnet);
-  return formatAddress(block.family, usable(block).first);
-};
+/** The first usable address that is not reserved: the gateway's, unless the user chose another. */
+export const firstAddress = (subnet: string, reserved: readonly string[] = []): string =>
+  nextFree({ subnet, range: "" }, new Set(reserved)) ??
+  formatAddress(blockOf(subnet).family, usable(blockOf(subnet)).first);
 
 /** "10.77.0.3" of 10.77.0.0/24 as "10.77.0.3/24". */
 export const withLength = (address: string, subnet: string): string => `${address}/${splitPrefix(subnet).length}`;

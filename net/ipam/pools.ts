@@ -1,4 +1,14 @@
+import { digestHex } from "#net/model/digest.ts";
 import { type Block, blockOf, formatBlock, overlap } from "./prefix.ts";
+
+/**
+ * A unique local /48 (RFC 4193): fd, and 40 bits that follow from the id of the cluster, which is random. So two clusters
+ * that are joined one day do not have the same.
+ */
+export const uniqueLocalPool = (clusterId: string): string => {
+  const globalId = digestHex(`unique local pool ${clusterId}`).slice(0, 10);
+  return formatBlock(blockOf(`fd${globalId.slice(0, 2)}:${globalId.slice(2, 6)}:${globalId.slice(6)}::/48`));
+};
 
 /**
  * The first subnet of `length` in these pools that overlaps none of `taken`; undefined: the pools are used up.
