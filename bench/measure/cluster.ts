@@ -13,33 +13,44 @@ const NUMBER = 81;
 
 export type Control = RpcClient<ControlDefinition>;
 
-/** Runs `bench` against a new cluster and a client of its first node, and takes both away. */
-export const withCluster = async (
-  nodes: number,
-  bench: (cluster: TestCluster, control: Control) => Promise<void>,
-): Promise<void> => {
+/** Runs `bench` against new hosts on which no agent runs yet, and takes them away. */
+export const withHosts = async (nodes: number, bench: (hosts: TestCluster) => Promise<void>): Promise<void> => {
   await findCluster(NAME)?.down();
-  const { images } = await ensureImages();
   const cluster = await createCluster({ name: NAME, number: NUMBER, nodes });
   const stop = (): void => void cluster.down().finally(() => process.exit(1));
   process.once("SIGINT", stop).once("SIGTERM", stop);
   try {
+    await bench(cluster);
+  } finally {
+    await cluster.down();
+    process.off("SIGINT", stop).off("SIGTERM", stop);
+  }
+};
+
+/** What the containers of a bench are made of. */
+export const loadBenchImages = async (cluster: TestCluster): Promise<void> => {
+  const { images } = await ensureImages();
+  loadImages(
+    cluster,
+    images.filter((i) => /busybox|tools/.test(i.archive)).map((i) => i.archive),
+  );
+};
+
+/** Runs `bench` against a new cluster and a client of its first node, and takes both away. */
+export const withCluster = (
+  nodes: number,
+  bench: (cluster: TestCluster, control: Control) => Promise<void>,
+): Promise<void> =>
+  withHosts(nodes, async (cluster) => {
     await formCluster(cluster, nodes);
-    loadImages(
-      cluster,
-      images.filter((i) => /busybox|tools/.test(i.archive)).map((i) => i.archive),
-    );
+    await loadBenchImages(cluster);
     const channel = openChannel(`unix:${cluster.layout.nodes[0]!.socket}`);
     try {
       await bench(cluster, createClient(ControlDefinition, channel));
     } finally {
       channel.close();
     }
-  } finally {
-    await cluster.down();
-    process.off("SIGINT", stop).off("SIGTERM", stop);
-  }
-};
+  });
 
 /** CPU seconds that everything in a cluster has used so far: agents, managers, runtime, containers. */
 export const cpuSeconds = (cluster: TestCluster): number => {

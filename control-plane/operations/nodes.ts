@@ -115,8 +115,9 @@ export const checkVersion = (kind: string, current: number, given: number): void
 };
 
 /**
- * Removes a node that is down and not a manager; `force` takes one that is still ready. What becomes of its tasks the
- * orchestrator decides in its next pass: they end as orphans, which frees their addresses, and are replaced or not.
+ * Removes a node that is down and not a manager; `force` takes one that is still ready, and a manager that has registered
+ * and never come: its join has failed. What becomes of the node's tasks the orchestrator decides in its next pass: they end
+ * as orphans, which frees their addresses, and are replaced or not.
  */
 export const removeNode = (
   tx: Tx,
@@ -125,7 +126,8 @@ export const removeNode = (
 ): Node => {
   const node = resolveNode(tx, input.ref);
   const name = node.description?.hostname || node.id;
-  if (node.spec?.role === NodeRole.MANAGER || node.manager !== undefined)
+  const neverCame = stateOf(node) === NodeState.NODE_STATE_UNKNOWN && managersOf(tx).length > 1;
+  if (node.spec?.role === NodeRole.MANAGER && !(input.force && neverCame))
     throw refuse("conflict", "node", `${name} is a manager`, `Demote it first (tsctl node demote ${name})`);
   if (stateOf(node) !== NodeState.NODE_DOWN && !input.force)
     throw refuse(

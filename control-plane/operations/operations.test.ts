@@ -461,6 +461,25 @@ describe("operations", () => {
     expect(state.addressHolder(target, "10.77.0.3")).to.equal(`lease/${target}/10.77.0.3`);
   });
 
+  it("removes a manager that never came, by force; not one that came, and not the only one", () => {
+    const join = (tx: Tx, id: string, hostname: string) =>
+      ops.registerNode(tx, ctx, { id, hostname, role: NodeRole.MANAGER, addr: "192.0.2.3" });
+    const remove = (on: State, ref: string, force: boolean) => () => ops.removeNode(on.begin(), ctx, { ref, force });
+    const state = cluster();
+    commit(state, (tx) => {
+      join(tx, "node3", "gamma");
+      join(tx, "node4", "delta");
+      ops.setNodeState(tx, ctx, "node4", NodeState.NODE_DOWN, "no heartbeat");
+    });
+    expect(remove(state, "gamma", false)).to.throw(TswarmError, "gamma is a manager");
+    expect(remove(state, "delta", true)).to.throw(TswarmError, "delta is a manager");
+    commit(state, (tx) => ops.removeNode(tx, ctx, { ref: "gamma", force: true }));
+    expect(state.get("node", "node3")).to.equal(undefined);
+    const fresh = createState();
+    commit(fresh, (tx) => join(tx, "node1", "alpha"));
+    expect(remove(fresh, "alpha", true)).to.throw(TswarmError, "alpha is a manager");
+  });
+
   it("replaces only the token that is given", () => {
     const state = cluster();
     const next = commit(state, (tx) => ops.rotateTokens(tx, ctx, { worker: "T-2" }));

@@ -8,15 +8,19 @@ import { newJoinToken } from "#base/join-token.ts";
 import { silentLogger } from "#base/log.ts";
 import { certificateDigest, createCa, createKeyAndRequest, issueCertificate, readCertificate } from "#base/node/pki.ts";
 import { seededRandom } from "#base/random.ts";
+import { createControlService } from "#control-plane/api/control-service.ts";
+import { managersOnly } from "#control-plane/api/require-manager.ts";
 import { createManualClock } from "#control-plane/controllers/manual-clock.ts";
+import { createBroker } from "#control-plane/dispatcher/broker.ts";
 import { createCaService } from "#control-plane/identity/ca-service.ts";
 import { createMemoryLog } from "#control-plane/log/memory-log.ts";
 import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
-import { initCluster } from "#control-plane/operations/index.ts";
+import { initCluster, registerNode } from "#control-plane/operations/index.ts";
 import { createState } from "#control-plane/state/state.ts";
 import { type ClusterNode, createClusterNode } from "#node-agent/local/node.ts";
 import type { SessionOptions } from "#node-agent/session/session.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
+import { ControlDefinition } from "#proto/gen/control.ts";
 import { InitRequest, JoinRequest } from "#proto/gen/node.ts";
 import { ClusterSpec, NodeRole, NodeSpec } from "#proto/gen/types.ts";
 import { identitySource, serverCredentials } from "#proto/rpc/security.ts";
@@ -25,15 +29,16 @@ import { addService } from "#proto/rpc/server.ts";
 const OWN = "192.0.2.10";
 const settle = () => new Promise<void>((resolve) => setTimeout(resolve, 5));
 
-/** A cluster that consists of its CA. */
+/** A cluster that consists of its CA and the control API. */
 const createCluster = async () => {
   const ca = await createCa(Date.now());
   const random = seededRandom(5);
   const digest = certificateDigest(ca.certificatePem);
   const tokens = { worker: newJoinToken(digest, random), manager: newJoinToken(digest, random) };
   const replicated = createReplicatedState(createState(), { ...createManualClock(), now: Date.now }, random);
-  replicated.attach(createMemoryLog(replicated.machine));
-  await replicated.write((tx, ctx) =>
+  const log = createMemoryLog(replicated.machine);
+  replicated.attach(log);
+  await replicated.write((tx, ctx) => {
     initCluster(tx, ctx, {
       id: "c1",
       spec: ClusterSpec.fromPartial({}),
@@ -41,8 +46,9 @@ const createCluster = async () => {
       caKeyPem: Buffer.from(ca.keyPem),
       joinTokenWorker: tokens.worker,
       joinTokenManager: tokens.manager,
-    }),
-  );
+    });
+    registerNode(tx, ctx, { id: "m1", hostname: "m1", role: NodeRole.MANAGER, addr: "192.0.2.1" });
+  });
   const { keyPem, csrPem } = await createKeyAndRequest();
   const subject = { nodeId: "m1", clusterId: "c1", role: "manager" as const };
   const certificatePem = await issueCertificate(ca, csrPem, subject, Date.now(), 3_600_000);
@@ -53,6 +59,10 @@ const createCluster = async () => {
     CaDefinition,
     createCaService(replicated, { ...createManualClock(), now: Date.now }, () => [address.own]),
   );
+  const broker = createBroker(() => false, String, createManualClock());
+  addService(server, ControlDefinition, createControlService({ replicated, log, broker, random }), {
+    guard: managersOnly(replicated.state, "c1"),
+  });
   const source = identitySource({ keyPem, certificatePem, caPem: ca.certificatePem });
   const port = await new Promise<number>((resolve, reject) =>
     server.bindAsync("127.0.0.1:0", serverCredentials(source), (e, bound) => (e ? reject(e) : resolve(bound))),
@@ -191,8 +201,9 @@ describe("membership of a node", () => {
 
   it("a manager leaves only by force", async () => {
     const { node, events } = agent();
-    await node.join(join_(cluster.tokens.manager));
+    await node.init(InitRequest.fromPartial({}));
     expect((await refusal(node.leave(false))).issues[0]!.remedy).to.contain("--force");
+    expect(events).to.not.include("manager stops");
     await node.leave(true);
     expect(events).to.include("manager stops");
     expect(left()).to.deep.equal([]);
@@ -239,13 +250,13 @@ describe("membership of a node", () => {
     expect(node.info().role).to.equal(NodeRole.WORKER);
   });
 
-  it("a manager that can't join the quorum leaves nothing and registers once", async () => {
+  it("a manager that can't join the quorum leaves nothing, no registration either", async () => {
     const { node, failing, starts } = agent();
     failing.push(new TswarmError("unavailable", "no quorum"));
     const nodes = cluster.replicated.state.count("node");
     await refusal(node.join(join_(cluster.tokens.manager, [cluster.address, cluster.address])));
     expect(starts).to.have.length(1);
-    expect(cluster.replicated.state.count("node")).to.equal(nodes + 1);
+    expect(cluster.replicated.state.count("node")).to.equal(nodes);
     expect(left()).to.deep.equal([]);
   });
 
@@ -274,6 +285,42 @@ describe("membership of a node", () => {
   const until = async (done: () => boolean) => {
     while (!done()) await settle();
   };
+
+  const asMember = async () => {
+    const it = agent();
+    const { nodeId } = await it.node.join(join_(cluster.tokens.manager));
+    const role = () => cluster.replicated.state.get("node", nodeId)?.spec?.role;
+    told(it.sessions()[0]!, [cluster.address, `${OWN}:2377`], NodeRole.MANAGER);
+    return { ...it, nodeId, role };
+  };
+
+  it("a manager leaves when the others have let it go", async () => {
+    const { node, sessions, events, role } = await asMember();
+    const leaving = node.leave(true);
+    await until(() => role() === NodeRole.WORKER);
+    told(sessions()[0]!, [cluster.address, `${OWN}:2377`], NodeRole.WORKER);
+    await settle();
+    expect(events).to.not.include("manager stops");
+    told(sessions()[0]!, [cluster.address], NodeRole.WORKER);
+    await leaving;
+    expect(events).to.include("manager stops");
+    expect(left()).to.deep.equal([]);
+  });
+
+  it("a manager leaves also when the others don't let it go, or don't let it ask", async () => {
+    const { node, clock, role } = await asMember();
+    const leaving = node.leave(true);
+    await until(() => role() === NodeRole.WORKER);
+    await settle();
+    expect(left()).to.not.deep.equal([]);
+    await clock.pass(10_000);
+    await leaving;
+    expect(left()).to.deep.equal([]);
+    const other = await asMember();
+    await cluster.replicated.write((tx) => tx.delete("node", other.nodeId));
+    await other.node.leave(true);
+    expect(left()).to.deep.equal([]);
+  });
 
   it("a promoted node becomes a manager, a demoted one a worker once the others have let it go", async () => {
     const { node, sessions, starts, events } = agent();

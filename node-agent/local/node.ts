@@ -18,6 +18,7 @@ import { advertiseAddress, hostAddresses, hostPort } from "#node-agent/local/adv
 import { keepRenewed, type Validity } from "#node-agent/local/certificate-renewal.ts";
 import { type ManagerProcess, startManagerProcess } from "#node-agent/local/manager-process.ts";
 import { requestCertificate } from "#node-agent/local/request-certificate.ts";
+import { resign, withdraw } from "#node-agent/local/step-back.ts";
 import { type Session, type SessionOptions, startSession } from "#node-agent/session/session.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
 import type { InfoResponse, InitRequest, InitResponse, JoinRequest, JoinResponse } from "#proto/gen/node.ts";
@@ -69,6 +70,8 @@ const RETRY_MS = 5_000;
 /** The control plane's default for the others' certificates. */
 const DEFAULT_VALIDITY_MS = 90 * 24 * 3_600_000;
 const CONTROL_WAIT_MS = 5_000;
+/** A manager that leaves waits so long for the others to let it go. */
+const LET_GO_MS = 5_000;
 
 export const createClusterNode = (options: NodeOptions): ClusterNode => {
   const { config, clock, random, logger } = options;
@@ -88,6 +91,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   let stopped = false;
   let wanted: NodeSpec | undefined;
   let stopRenewal = () => {};
+  let onToldManagers = () => {};
 
   const save = (next: Saved): void => {
     saved = next;
@@ -167,6 +171,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
           if (!manager) resetChannel();
         }
         wanted = node;
+        onToldManagers();
         void followRole();
       },
       onRemoved(reason) {
@@ -229,6 +234,33 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       clock.after(RETRY_MS, () => void followRole());
     } finally {
       busy = false;
+    }
+  };
+
+  /** The cluster takes this node for a worker, and the managers that are left no longer need its vote. */
+  const isLetGo = () => wanted?.role === NodeRole.WORKER && !saved?.managers.includes(saved.advertise);
+
+  /** Gone without a word, this manager would be missed in every vote. Where nobody answers, it goes all the same. */
+  const leaveQuorum = async (): Promise<void> => {
+    const others = saved!.managers.filter((a) => a !== saved!.advertise);
+    if (!session || others.length === 0) return;
+    try {
+      await resign(membership!, others);
+      await new Promise<void>((resolve, reject) => {
+        const cancel = clock.after(LET_GO_MS, () =>
+          reject(new TswarmError("unavailable", `not out of the quorum within ${LET_GO_MS / 1000} s`)),
+        );
+        onToldManagers = () => {
+          if (!isLetGo()) return;
+          cancel();
+          resolve();
+        };
+        onToldManagers();
+      });
+    } catch (error) {
+      logger.warn("leaves without the other managers' consent", { error });
+    } finally {
+      onToldManagers = () => {};
     }
   };
 
@@ -369,7 +401,12 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
         });
         saveIdentity(identityDir, identity);
         membership = { ...identity, ...readCertificate(identity.certificatePem) };
-        if (membership.role === "manager") await startManager();
+        const joined = membership;
+        if (joined.role === "manager")
+          await startManager().catch(async (error) => {
+            await withdraw(joined, answer.managerAddrs).catch((e) => logger.warn("still registered", { error: e }));
+            throw error;
+          });
         startMember();
         return { nodeId: answer.nodeId, clusterId: answer.clusterId, role: answer.role };
       }),
@@ -384,6 +421,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
             "it is a manager: leaving may cost the cluster its quorum",
             "Demote it first (tsctl node demote), or use --force",
           );
+        if (membership.role === "manager") await leaveQuorum();
         session?.stop();
         session = undefined;
         await options.removeTasks();
