@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
-import { TaskState, UpdateState } from "#proto/gen/types.ts";
+import { NetworkAttachmentConfig, NetworkSpec, TaskState, UpdateState } from "#proto/gen/types.ts";
 import type { Control, NodeLocal } from "#tsctl/cli.ts";
 import { FakeCluster, NOW, tsctl } from "#tsctl/fake-cluster.ts";
 
@@ -28,7 +28,7 @@ describe("tsctl service", () => {
     expect(ran.out).to.match(/\nverify: Waiting 5 seconds to verify[^\n]*\nverify: Service web converged\n$/);
     const spec = [...cluster.services.values()][0]!.spec!;
     expect(spec.task!.container!.args).to.deep.equal(["sh", "-c", "exit 1", "--name", "x"]);
-    expect(spec.task!.networks).to.deep.equal([{ target: "backend", aliases: [] }]);
+    expect(spec.task!.networks).to.deep.equal([NetworkAttachmentConfig.fromPartial({ target: "backend" })]);
   });
 
   it("create --detach prints the id only, -q no progress", async () => {
@@ -283,19 +283,21 @@ node3-012345     node-3     Down      Active                          0.1.0
     const line =
       "network create -d overlay --subnet 10.77.0.0/24 --subnet fd00::/64 --gateway fd00::1 --ip-range 10.77.0.128/25 --aux-address r=10.77.0.5 -o mtu=1400 --label a=b --internal --attachable backend";
     expect((await tsctl(cluster, line.split(" "))).code).to.equal(0);
-    expect((cluster.calls[0]![1] as { spec: unknown }).spec).to.deep.equal({
-      annotations: { name: "backend", labels: { a: "b" } },
-      driver: "overlay",
-      options: { mtu: "1400" },
-      internal: true,
-      attachable: true,
-      ipv4: true,
-      ipv6: true,
-      ipam: [
-        { subnet: "10.77.0.0/24", range: "10.77.0.128/25", gateway: "", reserved: { r: "10.77.0.5" } },
-        { subnet: "fd00::/64", range: "", gateway: "fd00::1", reserved: {} },
-      ],
-    });
+    expect((cluster.calls[0]![1] as { spec: unknown }).spec).to.deep.equal(
+      NetworkSpec.fromPartial({
+        annotations: { name: "backend", labels: { a: "b" } },
+        driver: "overlay",
+        options: { mtu: "1400" },
+        internal: true,
+        attachable: true,
+        ipv4: true,
+        ipv6: true,
+        ipam: [
+          { subnet: "10.77.0.0/24", range: "10.77.0.128/25", gateway: "", reserved: { r: "10.77.0.5" } },
+          { subnet: "fd00::/64", range: "", gateway: "fd00::1", reserved: {} },
+        ],
+      }),
+    );
   });
 
   it("stack deploy sends the specs of the file", async () => {
@@ -375,9 +377,11 @@ node3-012345     node-3     Down      Active                          0.1.0
 
 describe("what needs no server is refused before it is dialed", () => {
   const lines: [string, number, string][] = [
-    ["service create --publish 80:80 i", 1, "--publish: this version of tswarm does not support it"],
+    ["service create --secret x i", 1, "--secret: this version of tswarm does not support it"],
     ["service create --no-healthcheck i", 1, "--no-healthcheck: this version"],
     ["service create --update-delay soon i", 1, '--update-delay: "soon" is not a duration'],
+    ["service create --publish web i", 1, '--publish: "web" is not a port'],
+    ["service update --publish-rm web x", 1, '--publish-rm: "web" is not a port'],
     ["service create", 2, "missing required argument 'image'"],
     ["service create --bogus i", 2, "unknown option '--bogus'"],
     ["service update --limit-cpu x web", 1, '--limit-cpu: "x" is not a number of CPUs'],
@@ -409,7 +413,8 @@ describe("what needs no server is refused before it is dialed", () => {
       expect(out).to.contain(word);
     expect((await tsctl(undefined, ["service", "create", "--help"])).out)
       .to.contain("--update-parallelism")
-      .and.not.contain("--publish");
+      .and.contain("-p, --publish")
+      .and.not.contain("--secret");
   });
 });
 

@@ -5,6 +5,8 @@ import {
   NodeAvailability,
   NodeRole,
   NodeState,
+  PortMode,
+  PortProtocol,
   RestartCondition,
   TaskState,
   UpdateOrder,
@@ -31,6 +33,8 @@ const ENUMS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   order: UpdateOrder,
   failureAction: FailureAction,
   endpointMode: EndpointMode,
+  protocol: PortProtocol,
+  mode: PortMode,
   desiredState: TaskState,
 };
 

@@ -1,21 +1,54 @@
 // The structured flags: --network and --mount, as comma-separated key=value fields.
 import type { Issue } from "#base/errors.ts";
+import {
+  OPTION_REMEDY,
+  PINNED_REMEDY,
+  parsePinned,
+  setEndpointOption,
+  setSysctl,
+} from "#control-plane/stack/attachment-text.ts";
 import { parseSize, splitPair } from "#control-plane/stack/quantities.ts";
 import { type Mount, NetworkAttachmentConfig } from "#proto/gen/types.ts";
+import { splitFields } from "#tsctl/flags/csv.ts";
 
-/** "backend", or "name=backend,alias=db,alias=database". */
+const NETWORK_KEYS = "name, alias, ip, ip6, mac-address, interface, gw-priority, driver-opt and sysctl";
+
+/**
+ * "backend", or "name=backend,alias=db,ip=10.0.0.10,ip6=fd00::a,mac-address=…,interface=data0,gw-priority=1,sysctl=…=1". `alias`, `ip`,
+ * `ip6`, `driver-opt` and `sysctl` are repeatable; the n-th address is slot n's, "ip=10.0.0.10-10.0.0.19" names ten of them.
+ */
 export const parseNetwork = (flag: string, written: string, issues: Issue[]): NetworkAttachmentConfig => {
-  if (!written.includes("=")) return NetworkAttachmentConfig.fromPartial({ target: written });
   const out = NetworkAttachmentConfig.fromPartial({});
-  for (const field of written.split(",")) {
+  if (!written.includes("=")) return { ...out, target: written };
+  const bad = (reason: string, remedy: string) => issues.push({ field: flag, reason, remedy });
+  const addresses = (value: string): string[] => {
+    const read = parsePinned(value);
+    if (read === undefined) bad(`"${value}" is not an address`, PINNED_REMEDY);
+    return read ?? [];
+  };
+  const set: Readonly<Record<string, (value: string) => unknown>> = {
+    name: (value) => (out.target = value),
+    alias: (value) => out.aliases.push(value),
+    ip: (value) => out.ipv4.push(...addresses(value)),
+    ip6: (value) => out.ipv6.push(...addresses(value)),
+    "mac-address": (value) => (out.mac = value),
+    interface: (value) => (out.interfaceName = value),
+    "gw-priority": (value) => {
+      if (/^[+-]?\d+$/.test(value)) out.gatewayPriority = Number(value);
+      else bad(`"${value}" is not a whole number`, "Write one; the highest has the default route");
+    },
+    "driver-opt": (value) => {
+      const [key, option] = splitPair(value);
+      if (!setEndpointOption(out, key, option)) bad(`there is no option ${key}`, OPTION_REMEDY);
+    },
+    sysctl: (value) => setSysctl(out, value),
+  };
+  for (const field of splitFields(written)) {
     const [key, value] = splitPair(field);
-    if (key === "name") out.target = value;
-    else if (key === "alias") out.aliases.push(value);
-    else
-      issues.push({ field: flag, reason: `"${key}" is not supported in "${written}"`, remedy: "Use name and alias" });
+    if (Object.hasOwn(set, key)) set[key]!(value);
+    else bad(`"${key}" is not supported in "${written}"`, `Use ${NETWORK_KEYS}`);
   }
-  if (out.target === "")
-    issues.push({ field: flag, reason: `"${written}" names no network`, remedy: "Begin with name=…" });
+  if (out.target === "") bad(`"${written}" names no network`, "Begin with name=…");
   return out;
 };
 

@@ -1,6 +1,7 @@
 import {
   EndpointMode,
   FailureAction,
+  type NetworkAttachmentConfig,
   type Service,
   type UpdateConfig,
   UpdateOrder,
@@ -11,12 +12,24 @@ import { renderFields } from "#tsctl/output/fields.ts";
 import { humanMemory, shortDuration } from "#tsctl/output/human.ts";
 import { type InspectOptions, inspectOptions, printInspect } from "#tsctl/output/inspect.ts";
 import { enumName, plain } from "#tsctl/output/plain.ts";
+import { portLines } from "#tsctl/service/ports.ts";
 
 const policy = (config: UpdateConfig | undefined): string | undefined =>
   config &&
   `${config.parallelism === 0 ? "all" : config.parallelism} at once, ${shortDuration(config.delayMs)} apart, ` +
     `${enumName(UpdateOrder, config.order)}, watched for ${shortDuration(config.monitorMs)}, ` +
     `on failure ${enumName(FailureAction, config.failureAction)}`;
+
+const attachment = (name: string, config: NetworkAttachmentConfig): string =>
+  [
+    name,
+    ...config.aliases.map((alias) => `alias ${alias}`),
+    ...[...config.ipv4, ...config.ipv6].map((address) => `address ${address}`),
+    ...(config.mac === "" ? [] : [`MAC ${config.mac}`]),
+    ...(config.interfaceName === "" ? [] : [`interface ${config.interfaceName}`]),
+    ...(config.gatewayPriority === 0 ? [] : [`gateway priority ${config.gatewayPriority}`]),
+    ...Object.entries(config.sysctls).map(([key, value]) => `${key}=${value}`),
+  ].join(", ");
 
 const pretty = (service: Service, networks: ReadonlyMap<string, string>): string => {
   const spec = service.spec;
@@ -42,8 +55,15 @@ const pretty = (service: Service, networks: ReadonlyMap<string, string>): string
     ["CPU limit", task?.limits?.nanoCpus ? task.limits.nanoCpus / 1e9 : undefined],
     ["Memory limit", task?.limits?.memoryBytes ? humanMemory(task.limits.memoryBytes) : undefined],
     ["Constraints", task?.placement?.constraints],
-    ["Networks", task?.networks.map((n) => [name(n.target), ...n.aliases.map((a) => `alias ${a}`)].join(", "))],
+    ["DNS servers", c?.dns],
+    ["DNS search", c?.dnsSearch],
+    ["DNS options", c?.dnsOptions],
+    ["Hosts", c?.hosts],
+    ["Sysctls", c?.sysctls],
+    ["Networks", task?.networks.map((n) => attachment(name(n.target), n))],
     ["Endpoint mode", enumName(EndpointMode, spec?.endpointMode ?? 0)],
+    ["Drain timeout", task?.drainMs === undefined ? undefined : shortDuration(task.drainMs)],
+    ["Ports", portLines(service.ports)],
     ["Virtual IPs", service.vips.map((v) => `${name(v.networkId)} ${[v.ipv4, v.ipv6].filter(Boolean).join(" ")}`)],
   ]);
 };

@@ -2,6 +2,7 @@ import type { ServiceView } from "#proto/gen/control.ts";
 import type { Verb } from "#tsctl/cli.ts";
 import { type ListOptions, listOptions, printList, type Row, shortId, toFilters } from "#tsctl/output/list.ts";
 import { naturalOrder } from "#tsctl/output/natural-order.ts";
+import { servicePorts } from "#tsctl/service/ports.ts";
 
 export const SERVICE_LAYOUT = {
   headers: { ID: "ID", Name: "NAME", Mode: "MODE", Replicas: "REPLICAS", Image: "IMAGE", Ports: "PORTS" },
@@ -17,7 +18,7 @@ export const serviceRows = (services: readonly ServiceView[], options: { trunc: 
       Mode: "replicated",
       Replicas: `${running}/${desired}`,
       Image: service?.spec?.task?.container?.image ?? "",
-      Ports: "",
+      Ports: servicePorts(service?.ports ?? []),
     }))
     .sort((a, b) => naturalOrder(a.Name, b.Name));
 

@@ -10,7 +10,8 @@ const LISTS = [
   ["container-label", "<key=value>", "label of the containers"],
   ["constraint", "<expression>", 'where tasks may run: "node.labels.rack==a"'],
   ["placement-pref", "<spread=label>", 'spread evenly: "spread=node.labels.dc"'],
-  ["network", "<network>", 'attach to a network: "backend" or "name=backend,alias=db"'],
+  ["network", "<network>", 'attach to a network: "backend" or "name=backend,alias=db,ip=10.0.0.10"'],
+  ["publish", "<port>", 'publish a port: "8080:80/tcp" or "published=8080,target=80,mode=host"', "p"],
   ["mount", "<mount>", '"type=bind,source=/a,target=/b,readonly" or "type=tmpfs,target=/t,tmpfs-size=64m"'],
   ["host", "<name:address>", "line in /etc/hosts"],
   ["dns", "<address>", "upstream name server"],
@@ -26,6 +27,7 @@ const SCALARS = [
   ["--hostname <name>", "hostname of the containers"],
   ["--stop-signal <signal>", "first signal to stop a container"],
   ["--stop-grace-period <duration>", "time until it is killed (10s)"],
+  ["--drain-timeout <duration>", "time for connections to end before that (10s)"],
   ["--limit-cpu <cpus>", "CPUs that a task may use"],
   ["--limit-memory <size>", "memory that a task may use"],
   ["--limit-pids <n>", "processes that a task may have"],
@@ -56,9 +58,6 @@ const BOOLEANS = [
 
 /** Docker's flags that this version can't carry out. They are refused by name, never ignored. */
 const UNSUPPORTED = [
-  "-p, --publish <port>",
-  "--publish-add <port>",
-  "--publish-rm <port>",
   "--secret <secret>",
   "--secret-add <secret>",
   "--secret-rm <secret>",
@@ -146,7 +145,7 @@ export const updateOptions = (command: Command): Command => {
   for (const [name, value, text] of LISTS) {
     const key = ["env", "label", "container-label", "sysctl"].includes(name)
       ? "<key>"
-      : name === "mount"
+      : name === "mount" || name === "publish"
         ? "<target>"
         : value;
     command.option(`--${name}-add ${value}`, `add: ${text}; repeatable`, collect, []);

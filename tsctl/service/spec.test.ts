@@ -97,6 +97,36 @@ describe("flags of service create", () => {
   for (const [flags, expected] of task)
     it(JSON.stringify(flags), () => expect(create(flags).task).to.deep.include(expected));
 
+  it("reads all of an attachment", () => {
+    const written = [
+      "name=back,alias=a,ip=10.0.0.8,ip=10.0.0.10-10.0.0.11,ip6=fd00::1,mac-address=02:42:0a:00:00:05,interface=data0",
+      "gw-priority=-3,sysctl=net.ipv4.conf.IFNAME.log_martians=1,driver-opt=com.docker.network.endpoint.ifname=data1",
+      '"driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.arp_announce=2,net.ipv6.conf.IFNAME.mtu=1300"',
+    ];
+    expect(create({ network: [written.join(",")] }).task!.networks).to.deep.equal([
+      attached({
+        target: "back",
+        aliases: ["a"],
+        ipv4: ["10.0.0.8", "10.0.0.10", "10.0.0.11"],
+        ipv6: ["fd00::1"],
+        mac: "02:42:0a:00:00:05",
+        interfaceName: "data1",
+        gatewayPriority: -3,
+        sysctls: {
+          "net.ipv4.conf.IFNAME.log_martians": "1",
+          "net.ipv4.conf.IFNAME.arp_announce": "2",
+          "net.ipv6.conf.IFNAME.mtu": "1300",
+        },
+      }),
+    ]);
+  });
+
+  it("keeps the time for connections to end apart from its absence", () => {
+    expect(create({}).task!.drainMs).to.equal(undefined);
+    expect(create({ drainTimeout: "0" }).task!.drainMs).to.equal(0);
+    expect(create({ drainTimeout: "1m" }).task!.drainMs).to.equal(60_000);
+  });
+
   it("fills policies of which a part is given", () => {
     const spec = create({
       name: "web",
@@ -148,7 +178,13 @@ describe("flags of service create", () => {
     [{ host: ["nohost"] }, '--host: "nohost" is not a host'],
     [{ placementPref: ["binpack"] }, '--placement-pref: "binpack" is not a preference'],
     [{ entrypoint: "'open" }, "--entrypoint: a quote is not closed"],
-    [{ network: ["name=a,driver-opt=x"] }, '--network: "driver-opt" is not supported in "name=a,driver-opt=x"'],
+    [{ network: ["name=a,driver-opt=x"] }, "--network: there is no option x"],
+    [{ network: ["name=a,link=x"] }, '--network: "link" is not supported in "name=a,link=x"'],
+    [{ network: ["alias=a"] }, '--network: "alias=a" names no network'],
+    [{ network: ["name=a,ip=x"] }, '--network: "x" is not an address'],
+    [{ network: ["name=a,ip6=fd00::1-fd00:1::"] }, '--network: "fd00::1-fd00:1::" is not an address'],
+    [{ network: ["name=a,gw-priority=x"] }, '--network: "x" is not a whole number'],
+    [{ drainTimeout: "5" }, '--drain-timeout: "5" is not a duration'],
     [{ network: ["a", "a"] }, '--network: the service is attached to "a" already'],
     [{ mount: ["type=volume,src=v,dst=/v"] }, "--mount: mounts of type volume are not supported by this version"],
     [{ mount: ["type=bind,src=a,dst=/v"] }, '--mount: "type=bind,src=a,dst=/v" has no absolute source'],

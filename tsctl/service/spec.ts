@@ -13,6 +13,7 @@ import { ContainerSpec, EndpointMode, Resources, ServiceSpec, TaskSpec, type Upd
 import { type FlagReader, flagReader } from "#tsctl/flags/amounts.ts";
 import { parseMount, parseNetwork } from "#tsctl/service/attachments.ts";
 import { flagName, type ListKey, type PolicyKey, type ServiceFlags } from "#tsctl/service/flags.ts";
+import { changePorts, parsePublish } from "#tsctl/service/ports.ts";
 
 export type FlagContext = {
   /** For `-e NAME`. */
@@ -165,6 +166,15 @@ const networks = (current: TaskSpec["networks"], flags: ServiceFlags, context: F
   return out;
 };
 
+const ports = (current: ServiceSpec["ports"], flags: ServiceFlags, read: FlagReader) => {
+  const { added, removed, name } = changes(flags, read);
+  return changePorts(
+    current,
+    added("publish").flatMap((item) => parsePublish(name("publish"), item, read.issues)),
+    removed("publish").flatMap((item) => parsePublish("--publish-rm", item, read.issues)),
+  );
+};
+
 const apply = (base: ServiceSpec, flags: ServiceFlags, context: FlagContext): ServiceSpec => {
   const read = flagReader();
   const { name, map, list } = changes(flags, read);
@@ -196,6 +206,7 @@ const apply = (base: ServiceSpec, flags: ServiceFlags, context: FlagContext): Se
         maxReplicasPerNode: maxPerNode ?? task.placement?.maxReplicasPerNode ?? 0,
       },
       networks: networks(task.networks, flags, context, read),
+      drainMs: read.duration("--drain-timeout", flags.drainTimeout) ?? task.drainMs,
       forceUpdate: task.forceUpdate + (flags.force ? 1 : 0),
     },
     replicas: read.count("--replicas", flags.replicas) ?? base.replicas,
@@ -204,7 +215,7 @@ const apply = (base: ServiceSpec, flags: ServiceFlags, context: FlagContext): Se
     endpointMode:
       read.choice("--endpoint-mode", flags.endpointMode, { vip: EndpointMode.VIP, dnsrr: EndpointMode.DNSRR }) ??
       base.endpointMode,
-    ports: base.ports,
+    ports: ports(base.ports, flags, read),
   };
   refuseAll("The command", read.issues);
   return spec;

@@ -8,6 +8,7 @@ import { ago, capitalize } from "#tsctl/output/human.ts";
 import { type ListOptions, listOptions, printList, type Row, shortId, toFilters } from "#tsctl/output/list.ts";
 import { naturalOrder } from "#tsctl/output/natural-order.ts";
 import { enumName } from "#tsctl/output/plain.ts";
+import { taskPorts } from "#tsctl/service/ports.ts";
 
 export type TaskListOptions = ListOptions & { resolve: boolean };
 
@@ -64,7 +65,7 @@ export const taskRows = (
       DesiredState: capitalize(enumName(TaskState, task.desiredState)),
       CurrentState: `${capitalize(enumName(TaskState, task.status?.state ?? 0))} ${ago(task.status?.at || (task.meta?.createdAt ?? now), now)}`,
       Error: shown === "" ? "" : `"${shown}"`,
-      Ports: "",
+      Ports: taskPorts(task.ports),
       Addresses: task.attachments.map((a) => [a.ipv4, a.ipv6].filter((x) => x !== "").join(",")).join(" "),
     };
   });
