@@ -2,6 +2,7 @@
 import { hasEnded, isLost, isRunning, observed } from "#control-plane/orchestrator/task-life.ts";
 import { meshPorts } from "#control-plane/state/keys.ts";
 import type { ReadTx } from "#control-plane/state/types.ts";
+import { meshMac } from "#net/model/mac.ts";
 import type { Assignment, Backend } from "#proto/gen/dispatcher.ts";
 import { EndpointMode, type NetworkAttachment, type Service, type Task, TaskState } from "#proto/gen/types.ts";
 
@@ -71,6 +72,17 @@ export const endpointItem = (state: ReadTx, networkId: string, taskId: string): 
     mac: attachment.mac,
   };
   return { key: endpointKey(networkId, taskId), item: { $case: "endpoint", value } };
+};
+
+/** Where other nodes find this node itself on the network of published ports; an endpoint without a task. */
+export const memberItem = (state: ReadTx, networkId: string, nodeId: string): Assignment | undefined => {
+  const member = state.get("network", networkId)?.nodes.find((address) => address.nodeId === nodeId);
+  const node = state.get("node", nodeId);
+  const vtep = node?.status?.addr ?? "";
+  if (member === undefined || isLost(node) || vtep === "") return undefined;
+  const { ipv4, ipv6 } = member;
+  const value = { networkId, taskId: "", nodeId, vtep, ipv4, ipv6, mac: meshMac(networkId, nodeId) };
+  return { key: endpointKey(networkId, nodeId), item: { $case: "endpoint", value } };
 };
 
 /** Name, virtual addresses and backends of a service on a network. A deleted service has no name any more. */

@@ -5,6 +5,7 @@ import type { Assignment } from "#proto/gen/dispatcher.ts";
 import {
   endpointItem,
   endpointKey,
+  memberItem,
   networkItem,
   networkKey,
   publishItem,
@@ -24,10 +25,11 @@ export class NetworkTable {
 
   constructor(state: ReadTx, id: string) {
     this.#id = id;
+    const nodes = state.get("network", id)?.nodes.map((address) => address.nodeId) ?? [];
     const tasks = state.tasksOfNetwork(id).map((task) => task.id);
     const published = state.get("network", id)?.spec?.ingress ? state.publishedServices() : [];
     const services = new Set([...state.servicesOfNetwork(id), ...published].map((service) => service.id));
-    this.refresh(state, { network: true, tasks, services });
+    this.refresh(state, { network: true, nodes, tasks, services });
   }
 
   items(): Iterable<Assignment> {
@@ -37,7 +39,13 @@ export class NetworkTable {
   /** Computes these items anew and returns those that differ. */
   refresh(
     state: ReadTx,
-    what: { readonly network: boolean; readonly tasks: Iterable<string>; readonly services: Iterable<string> },
+    what: {
+      readonly network: boolean;
+      /** Members of the network of published ports. */
+      readonly nodes: Iterable<string>;
+      readonly tasks: Iterable<string>;
+      readonly services: Iterable<string>;
+    },
   ): NetworkChanges {
     const put: Assignment[] = [];
     const removed: Assignment[] = [];
@@ -53,6 +61,7 @@ export class NetworkTable {
       }
     };
     if (what.network) set(networkKey(this.#id), networkItem(state, this.#id));
+    for (const nodeId of what.nodes) set(endpointKey(this.#id, nodeId), memberItem(state, this.#id, nodeId));
     for (const taskId of what.tasks) set(endpointKey(this.#id, taskId), endpointItem(state, this.#id, taskId));
     for (const serviceId of what.services) {
       set(serviceKey(this.#id, serviceId), serviceItem(state, this.#id, serviceId));

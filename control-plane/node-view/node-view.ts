@@ -3,6 +3,7 @@ import type { Assignment } from "#proto/gen/dispatcher.ts";
 import {
   endpointItem,
   isForAgent,
+  memberItem,
   meshOf,
   networkItem,
   networksOfNode,
@@ -20,6 +21,8 @@ export const nodeView = (state: ReadTx, nodeId: string): Map<string, Assignment>
     add(networkItem(state, networkId));
     for (const task of state.tasksOfNetwork(networkId))
       if (task.nodeId !== nodeId) add(endpointItem(state, networkId, task.id));
+    for (const member of state.get("network", networkId)?.nodes ?? [])
+      if (member.nodeId !== nodeId) add(memberItem(state, networkId, member.nodeId));
     for (const service of state.servicesOfNetwork(networkId)) add(serviceItem(state, networkId, service.id));
     for (const service of state.publishedServices()) add(publishItem(state, networkId, service.id));
   }

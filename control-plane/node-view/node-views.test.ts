@@ -150,6 +150,27 @@ describe("node view", () => {
       expect(keys()).to.deep.equal([]);
     });
 
+    it("tells where the other nodes are on the ingress network, as long as they are not lost", () => {
+      const { cluster, publish, idle } = mesh();
+      publish(ports);
+      cluster.commit((tx) => {
+        const nodes = ["n1", "n2", "n3"].map((nodeId, i) => ({ nodeId, ipv4: `10.0.9.${i + 2}`, ipv6: "" }));
+        tx.put("network", { ...tx.get("network", "in")!, nodes });
+      });
+      const members = (): string[] =>
+        [...nodeView(cluster.state, idle).values()].flatMap(({ item }) =>
+          item?.$case === "endpoint" && item.value.taskId === "" ? [`${item.value.nodeId} ${item.value.ipv4}`] : [],
+        );
+      const others = ["n1 10.0.9.2", "n2 10.0.9.3", "n3 10.0.9.4"].filter((m) => !m.startsWith(idle));
+      expect(members()).to.deep.equal(others);
+      const lost = others[0]!.slice(0, 2);
+      cluster.commit((tx) => {
+        const node = tx.get("node", lost)!;
+        tx.put("node", { ...node, status: { ...node.status!, state: NodeState.NODE_DOWN } });
+      });
+      expect(members()).to.deep.equal([others[1]]);
+    });
+
     it("tells nothing to a node that is down, and all of it when it is back", () => {
       const { cluster, publish, idle, keys } = mesh();
       publish(ports);

@@ -20,10 +20,16 @@ export type NodeViews = {
 };
 
 type Seen = { readonly tasks: Set<string>; networks: Set<string> };
+type TouchedNetwork = {
+  network: boolean;
+  readonly nodes: Set<string>;
+  readonly tasks: Set<string>;
+  readonly services: Set<string>;
+};
 type Touched = {
   readonly nodes: Set<string>;
   readonly tasks: Map<string, Task>;
-  readonly networks: Map<string, { network: boolean; readonly tasks: Set<string>; readonly services: Set<string> }>;
+  readonly networks: Map<string, TouchedNetwork>;
 };
 
 export const createNodeViews = (state: ReadTx): NodeViews => {
@@ -164,8 +170,13 @@ export const createNodeViews = (state: ReadTx): NodeViews => {
 /** Which items may differ after these events. */
 const touchedBy = (state: ReadTx, events: readonly StateEvent[]): Touched => {
   const touched: Touched = { nodes: new Set(), tasks: new Map(), networks: new Map() };
-  const network = (id: string) => {
-    const known = touched.networks.get(id) ?? { network: false, tasks: new Set<string>(), services: new Set<string>() };
+  const network = (id: string): TouchedNetwork => {
+    const known = touched.networks.get(id) ?? {
+      network: false,
+      nodes: new Set<string>(),
+      tasks: new Set<string>(),
+      services: new Set<string>(),
+    };
     touched.networks.set(id, known);
     return known;
   };
@@ -191,6 +202,8 @@ const touchedBy = (state: ReadTx, events: readonly StateEvent[]): Touched => {
       if (ingress !== undefined && isPublished) network(ingress).services.add(event.object.id);
     } else if (event.table === "network") {
       network(event.object.id).network = true;
+      for (const members of [event.object.nodes, event.previous?.nodes ?? []])
+        for (const { nodeId } of members) network(event.object.id).nodes.add(nodeId);
       if (event.action === "update") continue;
       // The driver of a new or vanished network decides about its endpoints, and whether it is that of published ports.
       for (const task of state.tasksOfNetwork(event.object.id)) network(event.object.id).tasks.add(task.id);
@@ -201,6 +214,7 @@ const touchedBy = (state: ReadTx, events: readonly StateEvent[]): Touched => {
       reachedOtherwise(event.action === "remove" ? undefined : event.object, event.previous)
     ) {
       touched.nodes.add(event.object.id);
+      if (ingress !== undefined) network(ingress).nodes.add(event.object.id);
       for (const task of state.tasksOfNode(event.object.id)) attachments(task);
     }
   }
