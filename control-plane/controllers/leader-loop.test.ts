@@ -2,6 +2,7 @@ import { expect } from "chai";
 import { silentLogger } from "#base/log.ts";
 import { makeNode, makeSpec, setSpec } from "#control-plane/orchestrator/fake-cluster.ts";
 import { isLive, observed } from "#control-plane/orchestrator/task-life.ts";
+import { ADDRESS_REST_MS } from "#control-plane/state/apply.ts";
 import { createState } from "#control-plane/state/state.ts";
 import type { ApplyResult, Tx } from "#control-plane/state/types.ts";
 import { Change_Kind, type Command } from "#proto/gen/store.ts";
@@ -69,6 +70,45 @@ describe("leader loop", () => {
     const tasks = [...state.all("task")].filter((task) => observed(task) === TaskState.TASK_ASSIGNED);
     expect(new Set(tasks.map((task) => task.attachments[0]?.ipv4)).size).to.equal(300);
     expect(state.get("service", "web")?.vips[0]?.ipv4).to.match(/^10\.77\./);
+  });
+
+  it("gives waiting tasks an address when a rest ends, and when a subnet is added, also while something is proposed", async () => {
+    const { state, clock, loop, write, deploy } = setup(50);
+    const subnet = (text: string) => ({ subnet: text, range: "", gateway: "", reserved: {} });
+    const put = (id: string, ...subnets: string[]) =>
+      write((tx) => {
+        const fresh = Network.fromPartial({
+          id,
+          vni: id === "net1" ? 4096 : 4097,
+          spec: { driver: "overlay", ipv4: true },
+        });
+        tx.put("network", { ...(tx.get("network", id) ?? fresh), subnets: subnets.map(subnet) });
+      });
+    const waiting = (): number => [...state.all("task")].filter((t) => observed(t) === TaskState.TASK_NEW).length;
+    const fail = (task: Task) =>
+      write((tx) => tx.put("task", { ...task, status: { ...task.status!, state: TaskState.TASK_FAILED } }));
+    put("net1", "10.77.0.0/29");
+    put("net2", "10.79.0.0/29");
+    loop.start();
+    write((tx) => setSpec(tx, "other", makeSpec("other", 1, { networks: [{ target: "net2" }] })));
+    deploy(9, { networks: [{ target: "net1" }] });
+    await clock.pass(200);
+    expect(waiting()).to.equal(4);
+
+    fail([...state.all("task")].find((t) => t.serviceId === "web" && observed(t) === TaskState.TASK_ASSIGNED)!);
+    await clock.pass(ADDRESS_REST_MS - 100);
+    const before = waiting();
+    await clock.pass(1_000);
+    expect(waiting()).to.equal(before - 1);
+
+    fail([...state.all("task")].find((t) => t.serviceId === "other")!);
+    const rests = clock.now() + ADDRESS_REST_MS;
+    await clock.pass(ADDRESS_REST_MS - 10);
+    const stillWaiting = waiting();
+    await clock.pass(rests + 20 - clock.now());
+    put("net1", "10.77.0.0/29", "10.78.0.0/30");
+    await clock.pass(1_000);
+    expect(waiting()).to.equal(stillWaiting - 2);
   });
 
   it("takes over what is there when it starts", async () => {

@@ -43,6 +43,8 @@ export const createLeaderLoop = ({ replicated, clock, logger }: LeaderLoopOption
   /** Service id -> when the orchestrator asked to see it again. */
   const wakes = new Map<string, number>();
   let everything = true;
+  /** Networks have changed: there may be room now for tasks that wait for an address. */
+  let room = false;
   let allocatorWake = Number.POSITIVE_INFINITY;
   /** In a row. */
   let conflicts = 0;
@@ -60,6 +62,7 @@ export const createLeaderLoop = ({ replicated, clock, logger }: LeaderLoopOption
       if (event.table === "service") services.add(event.object.id);
       else if (event.table === "node") nodes.add(event.object.id);
       else if (event.table === "cluster") everything = true;
+      else if (event.table === "network") room = true;
       else if (event.table === "task") {
         services.add(event.object.serviceId);
         if (event.action !== "remove" && isUnplaced(event.object)) unplaced.add(event.object.id);
@@ -97,7 +100,7 @@ export const createLeaderLoop = ({ replicated, clock, logger }: LeaderLoopOption
       conflicts = conflict ? conflicts + 1 : 0;
       if (conflict) everything = true;
       inFlight = false;
-      if (everything || services.size > 0 || nodes.size > 0) soon();
+      if (everything || room || services.size > 0 || nodes.size > 0) soon();
       else setTimer();
     } catch (error) {
       if (mine !== generation) return;
@@ -122,6 +125,7 @@ export const createLeaderLoop = ({ replicated, clock, logger }: LeaderLoopOption
     const tx = state.begin();
     const result = orchestrate(tx, ctx, everything ? "all" : { services: new Set(services), nodes: new Set(nodes) });
     everything = false;
+    room = false;
     services.clear();
     nodes.clear();
     for (const id of result.services) wakes.delete(id);

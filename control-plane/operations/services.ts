@@ -1,4 +1,5 @@
 import { refuse } from "#base/errors.ts";
+import { checkPins } from "#control-plane/allocator/pins.ts";
 import { allocatePorts, needsIngress } from "#control-plane/allocator/ports.ts";
 import { allocateVips } from "#control-plane/allocator/vips.ts";
 import { sameData } from "#control-plane/orchestrator/same-data.ts";
@@ -29,6 +30,13 @@ const checkTarget = (at: string, { spec }: Network): void => {
       at,
       `network ${name} is for published ports, services can't name it`,
       "Leave it out: who publishes a port is attached to it",
+    );
+  if (spec?.configOnly)
+    throw refuse(
+      "invalid",
+      at,
+      `network ${name} is config-only, a template that nothing can be attached to`,
+      `Name a network that was made from it (tsctl network create --config-from ${name})`,
     );
 };
 
@@ -145,6 +153,7 @@ export const createService = (
       existing.pendingDelete ? "Try again in a moment" : "Choose another name, or update that service",
     );
   const spec = storedSpec(tx, checked, undefined);
+  checkPins(tx, spec, "");
   const vips = allocateVips(tx, spec, []);
   const id = ctx.newId();
   const ports = allocatePorts(tx, spec, [], id);
@@ -188,6 +197,7 @@ export const updateService = (
   const name = service.spec?.annotations?.name;
   if (spec.annotations?.name !== name)
     throw refuse("invalid", "annotations.name", "a service can't be renamed", `Keep the name ${name}`);
+  checkPins(tx, spec, service.id);
   const changed = needsNewTasks(tx, service.spec, spec);
   const started = UpdateStatus.fromPartial({
     state: UpdateState.UPDATE_ROLLBACK_STARTED,
