@@ -5,6 +5,7 @@ import { isMainThread, parentPort, Worker, workerData } from "node:worker_thread
 import { encode, RECURSION_DESIRED } from "dns-packet";
 import { realClock, systemRandom } from "#base/node/system.ts";
 import { Forwarder } from "#net/dns/forwarder.ts";
+import { NetworkNames } from "#net/dns/network-names.ts";
 import { DnsServer } from "#net/dns/server.ts";
 import { createNetns, deleteNetns } from "#net/kernel/netns.ts";
 import { Rtnl } from "#net/kernel/rtnl.ts";
@@ -48,12 +49,15 @@ const main = async (): Promise<void> => {
     const rtnl = Rtnl.open(netns);
     rtnl.linkSet("lo", { up: true });
     rtnl.close();
-    const web = { name: "web", stack: "", aliases: [], mode: "vip", vip4: "10.0.0.2", vip6: "", backends: [] } as const;
+    const names = new NetworkNames();
+    names.update([
+      { name: "web", stack: "", aliases: [], mode: "vip", vip4: "10.0.0.2", vip6: "", backends: [], ports: [] },
+    ]);
     const server = await DnsServer.start({
       udpFd: udpSocketIn(netns, "127.0.0.11", 53),
       tcpFd: tcpListenerIn(netns, "127.0.0.11", 53),
-      zone: { stack: "", networks: [{ name: "n", aliases: [], internal: true, services: [web] }] },
-      forwarder,
+      zone: { stack: "", networks: [{ name: "n", suffixes: ["n"], internal: true, subnets: [], names }] },
+      outside: { forwarder, always: false, singleLabels: true },
       random: systemRandom,
     });
     const count = Number(process.argv[2] ?? 20_000);

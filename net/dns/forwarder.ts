@@ -1,7 +1,8 @@
-// Names from outside, asked of the host's resolvers for all containers of the node: one cache, a bounded number in flight,
-// the same question asked once at a time.
+// Names from outside: one cache, a bounded number in flight, the same question asked once at a time. One forwarder for all
+// containers that use the host's resolvers, and one for each container that has resolvers of its own.
 import type { Clock } from "#base/clock.ts";
 import { AnswerCache } from "./cache.ts";
+import { hostOutlet, type Outlet } from "./outlet.ts";
 import { type Query, RCODE, response, upstreamQuery } from "./packet.ts";
 import type { Upstream } from "./resolv-conf.ts";
 import { UpstreamServer } from "./upstream.ts";
@@ -9,23 +10,30 @@ import { isTruncated, lifetimesOf, readdressed, responseCode } from "./wire.ts";
 
 export const MAX_IN_FLIGHT = 1024;
 const ROUNDS = 2;
+/** A resolver that was silent is asked last for so long. */
+const SILENT_MS = 10_000;
 
 export type ForwarderOptions = {
   readonly upstreams: readonly Upstream[];
   readonly clock: Clock;
   /** Per attempt; every resolver is tried twice. */
   readonly timeoutMs: number;
+  /** The host's namespace unless told. */
+  readonly outlet?: Outlet;
 };
+
+type Resolver = { readonly server: UpstreamServer; silentUntilMs: number };
 
 export class Forwarder {
   readonly #options: ForwarderOptions;
-  readonly #servers: readonly UpstreamServer[];
+  readonly #resolvers: readonly Resolver[];
   readonly #cache = new AnswerCache();
   readonly #inFlight = new Map<string, Promise<Buffer | undefined>>();
 
   constructor(options: ForwarderOptions) {
+    const { upstreams, clock, outlet = hostOutlet } = options;
     this.#options = options;
-    this.#servers = options.upstreams.map((u) => new UpstreamServer(u, options.clock));
+    this.#resolvers = upstreams.map((u) => ({ server: new UpstreamServer(u, clock, outlet), silentUntilMs: 0 }));
   }
 
   get inFlight(): number {
@@ -35,20 +43,17 @@ export class Forwarder {
   /** A complete answer for this asker, whatever its size; SERVFAIL when no resolver answers or too much is in flight. */
   async ask(query: Query): Promise<Buffer> {
     const { question } = query;
-    const name = Buffer.from(question).toString("latin1").toLowerCase();
-    const key = `${Number(query.edns)}${Number(query.dnssecOk)}${name}`;
+    const key = `${Number(query.edns)}${Number(query.dnssecOk)}${query.flags & 0xff} ${query.name} ${query.type}`;
     const cached = this.#cache.find(key, query.id, question, this.#options.clock.monotonic());
     if (cached !== undefined) return cached;
     let asking = this.#inFlight.get(key);
     if (asking === undefined) {
-      if (this.#inFlight.size >= MAX_IN_FLIGHT) return response(query, RCODE.SERVFAIL, [], false);
+      if (this.#inFlight.size >= MAX_IN_FLIGHT) return response(query, RCODE.SERVFAIL);
       asking = this.#askUpstreams(query, key).finally(() => this.#inFlight.delete(key));
       this.#inFlight.set(key, asking);
     }
     const answer = await asking;
-    return answer === undefined
-      ? response(query, RCODE.SERVFAIL, [], false)
-      : readdressed(answer, query.id, question, [], 0);
+    return answer === undefined ? response(query, RCODE.SERVFAIL) : readdressed(answer, query.id, question, [], 0);
   }
 
   async #askUpstreams(query: Query, key: string): Promise<Buffer | undefined> {
@@ -56,8 +61,10 @@ export class Forwarder {
     const build = (id: number) => upstreamQuery(query, id);
     let refusal: Buffer | undefined;
     for (let round = 0; round < ROUNDS; round++) {
-      for (const server of this.#servers) {
+      for (const resolver of this.#inOrder()) {
+        const { server } = resolver;
         let answer = await server.askUdp(build, timeoutMs);
+        resolver.silentUntilMs = answer === undefined ? clock.monotonic() + SILENT_MS : 0;
         if (answer !== undefined && isTruncated(answer)) answer = await server.askTcp(build, timeoutMs);
         if (answer === undefined || !isWellFormed(answer)) continue;
         if (responseCode(answer) === RCODE.SERVFAIL || responseCode(answer) === RCODE.REFUSED) {
@@ -73,8 +80,14 @@ export class Forwarder {
     return undefined;
   }
 
+  /** As they were given; those that were silent of late after the others. */
+  #inOrder(): Resolver[] {
+    const now = this.#options.clock.monotonic();
+    return this.#resolvers.toSorted((a, b) => Number(a.silentUntilMs > now) - Number(b.silentUntilMs > now));
+  }
+
   close(): void {
-    for (const server of this.#servers) server.close();
+    for (const { server } of this.#resolvers) server.close();
   }
 }
 

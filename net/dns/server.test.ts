@@ -7,39 +7,28 @@ import { realClock, systemRandom } from "#base/node/system.ts";
 import { Rtnl } from "#net/kernel/rtnl.ts";
 import { type ScratchNetns, scratchNetns } from "#net/kernel/scratch-netns.ts";
 import { tcpListenerIn, udpSocketIn } from "#net/kernel/sockets.ts";
-import type { DnsZone } from "#net/model/dns.ts";
 import { Forwarder } from "./forwarder.ts";
+import { NetworkNames } from "./network-names.ts";
 import { DnsServer } from "./server.ts";
+import type { Zone } from "./zone.ts";
 
 const run = promisify(execFile);
 
-const zoneOf = (internal: boolean, replicas: number): DnsZone => ({
-  stack: "",
-  networks: [
-    {
-      name: "front",
-      aliases: [],
-      internal,
-      services: [
-        {
-          name: "web",
-          stack: "",
-          aliases: [],
-          mode: "vip",
-          vip4: "10.0.0.2",
-          vip6: "fd00::2",
-          backends: Array.from({ length: replicas }, (_, i) => ({
-            slot: String(i + 1),
-            name: "",
-            ipv4: `10.0.1.${i + 1}`,
-            ipv6: `fd00::1:${(i + 1).toString(16)}`,
-            taskId: "",
-          })),
-        },
-      ],
-    },
-  ],
-});
+const zoneOf = (internal: boolean, replicas: number): Zone => {
+  const names = new NetworkNames();
+  const backends = Array.from({ length: replicas }, (_, i) => ({
+    slot: String(i + 1),
+    name: "",
+    ipv4: `10.0.1.${i + 1}`,
+    ipv6: `fd00::1:${(i + 1).toString(16)}`,
+    taskId: "",
+  }));
+  const ports = [{ name: "http", protocol: "tcp", port: 80 }] as const;
+  names.update([
+    { name: "web", stack: "", aliases: [], mode: "vip", vip4: "10.0.0.2", vip6: "fd00::2", backends, ports },
+  ]);
+  return { stack: "", networks: [{ name: "front", suffixes: ["front"], internal, subnets: [], names }] };
+};
 
 // The upstream runs on this process's own loopback; nothing outside is asked.
 describe("DNS at 127.0.0.11 of a namespace, observed by dig", () => {
@@ -76,7 +65,7 @@ describe("DNS at 127.0.0.11 of a namespace, observed by dig", () => {
       udpFd: udpSocketIn(ns.path, "127.0.0.11", 53),
       tcpFd: tcpListenerIn(ns.path, "127.0.0.11", 53),
       zone: zoneOf(false, 3),
-      forwarder,
+      outside: { forwarder, always: false, singleLabels: true },
       random: systemRandom,
     });
   });
@@ -103,7 +92,7 @@ describe("DNS at 127.0.0.11 of a namespace, observed by dig", () => {
       flags: /flags: ([^;]*)/.exec(stdout)?.[1]?.split(" "),
       answers: stdout
         .split("\n")
-        .filter((l) => /^[^;\s]\S*\s+\d+\s+IN/.test(l))
+        .filter((l) => /^[^;\s]\S*\s+\d+\s+IN\s+(?!SOA)/.test(l))
         .map((l) => l.split(/\s+/))
         .map((f) => `${f[3]} ${f[4]} ${f[1]}`)
         .sort(),
@@ -123,8 +112,15 @@ describe("DNS at 127.0.0.11 of a namespace, observed by dig", () => {
   });
 
   it("gives an empty answer for a known name without the type, also for types it does not know", async () => {
-    for (const type of ["MX", "TYPE65", "TXT", "SRV"])
+    for (const type of ["MX", "TYPE65", "TXT", "SRV", "HTTPS"])
       expect(await dig("web", type)).to.deep.include({ status: "NOERROR", answers: [] });
+    expect((await dig("web.front", "MX")).text).to.match(/^front\.\s+1\s+IN\s+SOA\s/m);
+  });
+
+  it("gives services with their addresses", async () => {
+    const { answers, text } = await dig("_http._tcp.web", "SRV");
+    expect(answers).to.deep.equal(["A 10.0.0.2 5", "AAAA fd00::2 5", "SRV 0 5"]);
+    expect(text).to.match(/SRV\s+0 0 80 web\.front\.$/m);
   });
 
   it("speaks TCP, several questions on one connection", async () => {

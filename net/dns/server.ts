@@ -3,48 +3,52 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { createServer, type Server, type Socket as TcpSocket } from "node:net";
 import type { Random } from "#base/random.ts";
-import type { DnsZone } from "#net/model/dns.ts";
 import type { Forwarder } from "./forwarder.ts";
-import { parseQuery, RCODE, response } from "./packet.ts";
+import { parseQuery, type Query, RCODE, response } from "./packet.ts";
 import { framed } from "./upstream.ts";
-import { truncated } from "./wire.ts";
-import { indexZone, resolve, type ZoneIndex } from "./zone.ts";
+import { fitted } from "./wire.ts";
+import { resolve, type Zone } from "./zone.ts";
 
 const TCP_BYTES = 65_535;
 const TCP_IDLE_MS = 10_000;
 const TCP_CONNECTIONS = 64;
 const TCP_QUERIES_IN_FLIGHT = 32;
+/** A quarter of what the shared forwarder has in flight: no container shuts out the others. */
+export const MAX_FORWARDED = 256;
+
+/** How names are found that are none of ours. */
+export type Outside = {
+  readonly forwarder: Forwarder;
+  /** Also when every network is internal: the container was given resolvers of its own. */
+  readonly always: boolean;
+  /** Also names without a dot. Not with `ndots`: the asker then comes again with its search domains. */
+  readonly singleLabels: boolean;
+};
 
 export type DnsServerOptions = {
   readonly udpFd: number;
   readonly tcpFd: number;
-  readonly zone: DnsZone;
-  readonly forwarder: Forwarder;
+  readonly zone: Zone;
+  readonly outside: Outside;
   readonly random: Random;
 };
 
-/** Containers on the same networks share one zone object: it is indexed once, when the first of them is asked. */
-const indexes = new WeakMap<DnsZone, ZoneIndex>();
-const indexOf = (zone: DnsZone): ZoneIndex => {
-  let index = indexes.get(zone);
-  if (index === undefined) indexes.set(zone, (index = indexZone(zone)));
-  return index;
-};
-
 export class DnsServer {
-  readonly #forwarder: Forwarder;
+  readonly #outside: Outside;
   readonly #random: Random;
   readonly #udp: Socket;
   readonly #tcp: Server;
   readonly #connections = new Set<TcpSocket>();
-  #zone: DnsZone;
+  #zone: Zone;
+  #forwarded = 0;
   #closed = false;
 
   private constructor(options: DnsServerOptions) {
-    this.#forwarder = options.forwarder;
+    this.#outside = options.outside;
     this.#random = options.random;
     this.#zone = options.zone;
-    this.#udp = createSocket("udp4");
+    // Answers go to addresses: Node's own way to look one up costs a turn of the event loop for each.
+    this.#udp = createSocket({ type: "udp4", lookup: (address, _, found) => found(null, address, 4) });
     this.#tcp = createServer((socket) => this.#serveTcp(socket));
     this.#tcp.maxConnections = TCP_CONNECTIONS;
   }
@@ -68,7 +72,7 @@ export class DnsServer {
   }
 
   /** From the next question on, answers come from `zone`. */
-  update(zone: DnsZone): void {
+  update(zone: Zone): void {
     this.#zone = zone;
   }
 
@@ -87,7 +91,7 @@ export class DnsServer {
     // A raw socket in the container can say so; nobody can be answered there, and Node would throw.
     if (from.port === 0) return;
     this.#answer(message, (answer, limit) => {
-      if (!this.#closed) this.#udp.send(answer.length > limit ? truncated(answer) : answer, from.port, from.address);
+      if (!this.#closed) this.#udp.send(fitted(answer, limit), from.port, from.address);
     });
   }
 
@@ -95,21 +99,25 @@ export class DnsServer {
     this.#connections.add(socket);
     let received: Buffer = Buffer.alloc(0);
     let inFlight = 0;
+    // Who does not read its answers gets no more of them.
+    const isFull = () => inFlight >= TCP_QUERIES_IN_FLIGHT || socket.writableNeedDrain;
     const serve = () => {
-      while (inFlight < TCP_QUERIES_IN_FLIGHT && received.length >= 2) {
+      while (!isFull() && received.length >= 2) {
         const end = 2 + received.readUInt16BE(0);
         if (received.length < end) break;
         const message = received.subarray(2, end);
         received = received.subarray(end);
         inFlight++;
+        let later = false;
         const known = this.#answer(message, (answer) => {
           inFlight--;
-          if (socket.writable) socket.write(framed(answer.length > TCP_BYTES ? truncated(answer) : answer));
-          serve();
+          if (socket.writable) socket.write(framed(fitted(answer, TCP_BYTES)));
+          if (later) serve();
         });
+        later = true;
         if (!known) socket.destroy();
       }
-      if (inFlight >= TCP_QUERIES_IN_FLIGHT) socket.pause();
+      if (isFull()) socket.pause();
       else socket.resume();
     };
     socket.setTimeout(TCP_IDLE_MS, () => socket.destroy());
@@ -117,6 +125,7 @@ export class DnsServer {
       received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
       serve();
     });
+    socket.on("drain", serve);
     socket.on("error", () => socket.destroy());
     socket.on("close", () => this.#connections.delete(socket));
   }
@@ -130,14 +139,33 @@ export class DnsServer {
       return true;
     }
     const { query } = parsed;
-    const verdict = resolve(indexOf(this.#zone), query.name, query.type, this.#random);
-    if (verdict.kind === "forward") {
-      void this.#forwarder.ask(query).then((answer) => reply(answer, query.udpBytes));
+    const verdict = resolve(this.#zone, query.name, query.type, this.#random);
+    if (verdict.kind === "unknown" && this.#isForwarded(query)) {
+      this.#forward(query, (answer) => reply(answer, query.udpBytes));
       return true;
     }
-    const records = verdict.kind === "records" ? verdict.records : [];
-    const rcode = verdict.kind === "nxdomain" ? RCODE.NXDOMAIN : RCODE.NOERROR;
-    reply(response(query, rcode, records), query.udpBytes);
+    const rcode = verdict.kind === "nxdomain" || verdict.kind === "unknown" ? RCODE.NXDOMAIN : RCODE.NOERROR;
+    const records = verdict.kind === "records" ? verdict : {};
+    reply(response(query, rcode, { ...records, own: true }), query.udpBytes);
     return true;
+  }
+
+  #isForwarded({ name }: Query): boolean {
+    const { always, singleLabels } = this.#outside;
+    return (
+      (always || this.#zone.networks.some((n) => !n.internal)) && (singleLabels || name === "" || name.includes("."))
+    );
+  }
+
+  #forward(query: Query, reply: (answer: Buffer) => void): void {
+    if (this.#forwarded >= MAX_FORWARDED) {
+      reply(response(query, RCODE.SERVFAIL));
+      return;
+    }
+    this.#forwarded++;
+    void this.#outside.forwarder.ask(query).then((answer) => {
+      this.#forwarded--;
+      reply(answer);
+    });
   }
 }

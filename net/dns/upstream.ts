@@ -1,9 +1,9 @@
-// One upstream resolver, asked by UDP, and by TCP when the answer does not fit. Sockets are the process's own, in the
-// host's namespace. A connected socket takes answers from that resolver only; ids and source ports are random.
+// One upstream resolver, asked by UDP, and by TCP when the answer does not fit. A connected socket takes answers from that
+// resolver only; ids and source ports are random.
 import { randomInt } from "node:crypto";
-import { createSocket, type Socket } from "node:dgram";
-import { connect, isIPv6 } from "node:net";
+import type { Socket } from "node:dgram";
 import type { Clock } from "#base/clock.ts";
+import type { Outlet } from "./outlet.ts";
 import type { Upstream } from "./resolv-conf.ts";
 import { messageId, questionOf, sameQuestion } from "./wire.ts";
 
@@ -20,18 +20,21 @@ type Port = {
 export class UpstreamServer {
   readonly #upstream: Upstream;
   readonly #clock: Clock;
+  readonly #outlet: Outlet;
   readonly #ports: (Port | undefined)[] = new Array(SOCKETS).fill(undefined);
   #closed = false;
 
-  constructor(upstream: Upstream, clock: Clock) {
+  constructor(upstream: Upstream, clock: Clock, outlet: Outlet) {
     this.#upstream = upstream;
     this.#clock = clock;
+    this.#outlet = outlet;
   }
 
   /** The answer's bytes, or undefined: no answer within `timeoutMs`, or the resolver is not reachable. */
   askUdp(build: (id: number) => Buffer, timeoutMs: number): Promise<Buffer | undefined> {
     if (this.#closed) return Promise.resolve(undefined);
     const port = this.#port(randomInt(SOCKETS));
+    if (port === undefined) return Promise.resolve(undefined);
     let id = randomInt(65536);
     while (port.pending.has(id)) id = (id + 1) & 0xffff;
     const bytes = build(id);
@@ -54,7 +57,8 @@ export class UpstreamServer {
     const bytes = build(id);
     const asked = questionOf(bytes)!;
     return new Promise((resolve) => {
-      const socket = connect({ host: this.#upstream.address, port: this.#upstream.port });
+      const socket = this.#outlet.tcp(this.#upstream);
+      if (socket === undefined) return resolve(undefined);
       const settle = (answer: Buffer | undefined) => {
         cancel();
         socket.destroy();
@@ -82,12 +86,13 @@ export class UpstreamServer {
     }
   }
 
-  #port(index: number): Port {
+  #port(index: number): Port | undefined {
     const present = this.#ports[index];
     if (present !== undefined) return present;
-    const { address, port } = this.#upstream;
+    const socket = this.#outlet.udp(this.#upstream);
+    if (socket === undefined) return undefined;
     const opened: Port = {
-      socket: createSocket(isIPv6(address.split("%")[0]!) ? "udp6" : "udp4"),
+      socket,
       pending: new Map(),
       ready: Promise.withResolvers(),
     };
@@ -109,7 +114,7 @@ export class UpstreamServer {
       connected = true;
       opened.ready.resolve();
     });
-    opened.socket.connect(port, address);
+    opened.socket.connect(this.#upstream.port, this.#upstream.address);
     opened.socket.unref();
     this.#ports[index] = opened;
     return opened;

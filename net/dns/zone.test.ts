@@ -1,7 +1,10 @@
 import { expect } from "chai";
+import fc from "fast-check";
 import { seededRandom } from "#base/random.ts";
-import type { DnsBackend, DnsNetwork, DnsService, DnsZone } from "#net/model/dns.ts";
-import { indexZone, resolve, reverseName } from "./zone.ts";
+import type { DnsBackend, DnsService } from "#net/model/dns.ts";
+import { NetworkNames } from "./network-names.ts";
+import { reversedAddress, reverseName } from "./reverse.ts";
+import { resolve, type Zone, type ZoneNetwork } from "./zone.ts";
 
 const backend = (slot: string, ip: string, more: Partial<DnsBackend> = {}): DnsBackend => ({
   slot,
@@ -19,13 +22,20 @@ const service = (name: string, more: Partial<DnsService> = {}): DnsService => ({
   vip4: "",
   vip6: "",
   backends: [],
+  ports: [],
   ...more,
 });
-const network = (name: string, services: DnsService[], more: Partial<DnsNetwork> = {}): DnsNetwork => ({
+const namesOf = (services: Iterable<DnsService>): NetworkNames => {
+  const names = new NetworkNames();
+  names.update(services);
+  return names;
+};
+const network = (name: string, services: DnsService[], more: Partial<ZoneNetwork> = {}): ZoneNetwork => ({
   name,
-  aliases: [],
+  suffixes: [name],
   internal: false,
-  services,
+  subnets: [],
+  names: namesOf(services),
   ...more,
 });
 
@@ -34,6 +44,10 @@ const web = service("shop_web", {
   aliases: ["www"],
   vip4: "10.0.0.2",
   vip6: "fd00::2",
+  ports: [
+    { name: "http", protocol: "tcp", port: 8080 },
+    { name: "quic", protocol: "udp", port: 8443 },
+  ],
   backends: [
     backend("1", "10.0.0.3", { name: "shop_web.1.abc", ipv6: "fd00::3", taskId: "abc" }),
     backend("2", "10.0.0.4", { name: "shop_web.2.def", taskId: "def" }),
@@ -43,14 +57,18 @@ const db = service("shop_db", {
   stack: "shop",
   mode: "dnsrr",
   vip4: "10.0.0.99",
-  backends: [backend("1", "10.0.0.5")],
+  backends: [backend("1", "10.0.0.5"), backend("", "10.0.0.8", { taskId: "0123456789abcdef" })],
+  ports: [{ name: "sql", protocol: "tcp", port: 5432 }],
 });
 const idle = service("idle", { mode: "dnsrr" });
 const otherDb = service("blog_db", { stack: "blog", vip4: "10.0.0.6" });
-const zone: DnsZone = {
+const zone: Zone = {
   stack: "shop",
   networks: [
-    network("shop_front", [otherDb, web, db, idle], { aliases: ["front"] }),
+    network("shop_front", [otherDb, web, db, idle], {
+      suffixes: ["shop_front", "front"],
+      subnets: ["10.0.0.0/24", "fd00::/64"],
+    }),
     network("back", [
       service("shop_web", { stack: "shop", vip4: "10.1.0.2" }),
       service("only-back", { vip4: "10.1.0.7" }),
@@ -58,12 +76,12 @@ const zone: DnsZone = {
   ],
 };
 
-/** "A 10.0.0.2" per record in sorted order, or the kind of the verdict. */
-const ask = (z: DnsZone, name: string, type: string): string => {
-  const verdict = resolve(indexZone(z), name, type, seededRandom(1));
+/** The data of each record in sorted order, or the kind of the verdict. */
+const ask = (z: Zone, name: string, type: string): string => {
+  const verdict = resolve(z, name, type, seededRandom(1));
   return verdict.kind === "records"
-    ? verdict.records
-        .map((r) => r.data)
+    ? verdict.answers
+        .map((r) => (r.type === "SRV" ? `${r.data}:${r.port}` : r.data))
         .sort()
         .join(" ")
     : verdict.kind;
@@ -89,8 +107,30 @@ describe("names of a container's networks", () => {
     ["shop_web.2", "A", "10.0.0.4"],
     ["shop_web.2.def", "A", "10.0.0.4"],
     ["abc.shop_front", "A", "10.0.0.3"],
-    ["3.web", "A", "forward"],
-    ["db", "A", "10.0.0.5"],
+    ["3.web", "A", "nxdomain"],
+    ["web.3.front", "A", "nxdomain"],
+    ["1.unknown", "A", "unknown"],
+    ["db", "A", "10.0.0.5 10.0.0.8"],
+    // A container's default hostname, and its whole id.
+    ["0123456789ab", "A", "10.0.0.8"],
+    ["0123456789ABCDEF.front", "A", "10.0.0.8"],
+    ["0123456789a", "A", "unknown"],
+    ["web", "ANY", "10.0.0.2 fd00::2"],
+    ["_http._tcp.web", "SRV", "shop_web.shop_front:8080"],
+    ["_HTTP._TCP.web.front", "SRV", "shop_web.shop_front:8080"],
+    ["_http._tcp.tasks.web", "SRV", "shop_web.1.abc.shop_front:8080 shop_web.2.def.shop_front:8080"],
+    ["_quic._udp.2.web", "SRV", "shop_web.2.def.shop_front:8443"],
+    ["_sql._tcp.db", "SRV", "0123456789abcdef.shop_front:5432 shop_db.1.shop_front:5432"],
+    ["_http._udp.web", "SRV", "nxdomain"],
+    ["_http._tcp.web", "A", "nodata"],
+    ["_http._tcp.idle", "SRV", "nxdomain"],
+    ["_http._tcp.example.org", "SRV", "unknown"],
+    ["tasks.unknown", "A", "nxdomain"],
+    ["tasks.unknown.front", "A", "nxdomain"],
+    ["unknown.shop_front", "A", "nxdomain"],
+    // Networks are called like domains of the Internet.
+    ["unknown.front", "A", "unknown"],
+    ["tasks.example.org", "A", "unknown"],
     ["db", "AAAA", "nodata"],
     ["blog_db", "A", "10.0.0.6"],
     ["idle", "A", "nodata"],
@@ -99,11 +139,18 @@ describe("names of a container's networks", () => {
     ["2.0.0.10.in-addr.arpa", "PTR", "shop_web.shop_front"],
     ["4.0.0.10.in-addr.arpa", "PTR", "shop_web.2.def.shop_front"],
     ["5.0.0.10.in-addr.arpa", "PTR", "shop_db.1.shop_front"],
+    ["8.0.0.10.in-addr.arpa", "PTR", "shop_db.shop_front"],
     ["5.0.0.10.in-addr.arpa", "A", "nodata"],
     // A service in mode dnsrr has no virtual address, whatever was left over.
-    ["99.0.0.10.in-addr.arpa", "PTR", "forward"],
+    ["99.0.0.10.in-addr.arpa", "PTR", "nxdomain"],
+    ["1.0.0.10.in-addr.arpa", "PTR", "nxdomain"],
+    ["0.0.10.in-addr.arpa", "PTR", "unknown"],
+    ["8.8.8.8.in-addr.arpa", "PTR", "unknown"],
+    [reverseName("fd00::99"), "PTR", "nxdomain"],
     [reverseName("fd00::3"), "PTR", "shop_web.1.abc.shop_front"],
-    ["example.org", "A", "forward"],
+    ["example.org", "A", "unknown"],
+    ["unknown", "A", "unknown"],
+    ["", "A", "unknown"],
   ] as const) {
     it(`${name} ${type} → ${expected}`, () => expect(ask(zone, name, type)).to.equal(expected));
   }
@@ -131,20 +178,77 @@ describe("names of a container's networks", () => {
     ).to.equal("10.9.0.1");
   });
 
-  it("forwards nothing when every network is internal", () => {
-    const closed = { ...zone, networks: zone.networks.map((n) => ({ ...n, internal: true })) };
-    expect(ask(closed, "example.org", "A")).to.equal("nxdomain");
-    expect(ask(closed, "web", "A")).to.equal("10.0.0.2");
-    expect(ask({ stack: "", networks: [] }, "example.org", "A")).to.equal("nxdomain");
+  it("SRV records bring the addresses of their targets, which can be asked for as well", () => {
+    const verdict = resolve(zone, "_http._tcp.tasks.web", "SRV", seededRandom(1));
+    if (verdict.kind !== "records") throw new Error(verdict.kind);
+    const sorted = verdict.additionals.map((r) => `${r.name} ${r.type} ${r.data}`).sort();
+    expect(sorted).to.deep.equal([
+      "shop_web.1.abc.shop_front A 10.0.0.3",
+      "shop_web.1.abc.shop_front AAAA fd00::3",
+      "shop_web.2.def.shop_front A 10.0.0.4",
+    ]);
+    for (const { name, type, data } of verdict.additionals) expect(ask(zone, name!, type)).to.equal(data);
+  });
+
+  it("reads back the reverse names that it writes, and nothing else", () => {
+    for (const address of ["10.0.0.2", "255.255.255.255", "fd00::1:2", "::"])
+      expect(reversedAddress(reverseName(address))).to.equal(address);
+    for (const name of [
+      "in-addr.arpa",
+      "1.2.3.in-addr.arpa",
+      "1.2.3.4.5.in-addr.arpa",
+      "256.1.1.1.in-addr.arpa",
+      "a.ip6.arpa",
+    ])
+      expect(reversedAddress(name)).to.equal(undefined);
+  });
+
+  it("after any updates knows exactly the names of the services that are left", () => {
+    const base = fc.constantFrom("a", "b", "s_c", "s_d");
+    const anyService = fc
+      .tuple(base, fc.subarray(["b", "x", "s_c"]), fc.boolean(), fc.nat(3), fc.nat(200))
+      .map(([name, aliases, vip, count, at]) =>
+        service(name, {
+          stack: name.startsWith("s_") ? "s" : "",
+          aliases,
+          mode: vip ? "vip" : "dnsrr",
+          vip4: "10.0.9.9",
+          backends: Array.from({ length: count }, (_, i) =>
+            backend(String(i + 1), `10.0.${at}.${i}`, {
+              name: `${name}.${i + 1}`,
+              taskId: `task-of-${name}-${at}-${i}`,
+            }),
+          ),
+        }),
+      );
+    const lookups = ["a", "b", "c", "s_c", "x", "1.a", "a.1", "tasks.x", "2.b", "tasks.c", "task-of-a-1-0"];
+    const shown = (names: NetworkNames) =>
+      [...lookups.map((name) => names.find(name)), names.pointers(reverseName("10.0.1.0"))].map((found) =>
+        found?.map((h) => (typeof h === "string" ? h : JSON.stringify(h))).sort(),
+      );
+    fc.assert(
+      fc.property(
+        fc.array(fc.array(fc.nat(9), { maxLength: 6 }), { maxLength: 8 }),
+        fc.array(anyService, { minLength: 10, maxLength: 10 }),
+        (steps, pool) => {
+          const names = new NetworkNames();
+          for (const step of steps) {
+            const present = new Set(step.map((i) => pool[i]!));
+            names.update(present);
+            expect(shown(names)).to.deep.equal(shown(namesOf(present)));
+          }
+        },
+      ),
+      { numRuns: 200, seed: 1 },
+    );
   });
 
   it("shuffles, so that every backend comes first sometimes", () => {
-    const index = indexZone(zone);
     const random = seededRandom(7);
     const firsts = new Set<string>();
     for (let i = 0; i < 50; i++) {
-      const verdict = resolve(index, "tasks.web", "A", random);
-      if (verdict.kind === "records") firsts.add(verdict.records[0]!.data);
+      const verdict = resolve(zone, "tasks.web", "A", random);
+      if (verdict.kind === "records") firsts.add(verdict.answers[0]!.data);
     }
     expect([...firsts].sort()).to.deep.equal(["10.0.0.3", "10.0.0.4"]);
   });

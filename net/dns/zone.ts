@@ -1,154 +1,166 @@
-// Names of a container's networks → addresses, and back. Pure: the order of several addresses comes from `random`.
+// What a container's networks know of a name. Pure: the order of several addresses comes from `random`.
 //
-// Per service S (full name, name within its stack, aliases), on each network N, each also as `….N`:
-//   S               virtual address, or every backend in mode dnsrr
-//   tasks.S         every backend
-//   <slot>.S, S.<slot>, <container name>, <task id>   one backend
-// Which of several holders of one name answers: the asking container's own stack first, then the kind of name (a
-// service's name, its alias, a derived name), then the earlier network. Holders that are still equal answer together.
+// Each name of network-names.ts also answers as `….<network>`, and `_<port>._<protocol>.<name>` has SRV records. Which of
+// several holders of one name answers: the asking container's own stack first, then the kind of name (a service's name, its
+// alias, a derived name), then the earlier network. Holders that are still equal answer together.
 import type { Random } from "#base/random.ts";
-import { familyOf, parseAddress } from "#net/model/cidr.ts";
-import type { DnsNetwork, DnsService, DnsZone } from "#net/model/dns.ts";
+import { contains } from "#net/model/cidr.ts";
+import type { DnsBackend, DnsService } from "#net/model/dns.ts";
+import { backendName, type Holder, type NetworkNames, some } from "./network-names.ts";
+import { reversedAddress } from "./reverse.ts";
 
 export const TTL_SECONDS = 5;
 
-export type ZoneRecord = {
-  readonly name: string;
-  readonly type: "A" | "AAAA" | "PTR";
-  readonly ttl: number;
-  readonly data: string;
+export type Zone = {
+  /** Stack of the asking container; "" for none. */
+  readonly stack: string;
+  /** The container's networks, in its order. */
+  readonly networks: readonly ZoneNetwork[];
 };
+
+export type ZoneNetwork = {
+  readonly name: string;
+  /** What names may end in, lower case: its name, and that without the stack's prefix. */
+  readonly suffixes: readonly string[];
+  readonly internal: boolean;
+  readonly subnets: readonly string[];
+  readonly names: NetworkNames;
+};
+
+/** `name`: only where it is not the question's. */
+export type ZoneRecord =
+  | { readonly type: "A" | "AAAA" | "PTR"; readonly name?: string; readonly data: string }
+  | { readonly type: "SRV"; readonly name?: string; readonly port: number; readonly data: string };
+
 export type Verdict =
-  | { readonly kind: "records"; readonly records: readonly ZoneRecord[] }
+  | { readonly kind: "records"; readonly answers: readonly ZoneRecord[]; readonly additionals: readonly ZoneRecord[] }
   /** The name is ours and has nothing of that type. */
   | { readonly kind: "nodata" }
+  /** The name can only be ours, and nobody has it. */
   | { readonly kind: "nxdomain" }
-  | { readonly kind: "forward" };
+  /** Nobody here has it: perhaps a name from outside. */
+  | { readonly kind: "unknown" };
 
-/** A zone prepared for questions. */
-export type ZoneIndex = {
-  readonly names: ReadonlyMap<string, Holder>;
-  readonly pointers: ReadonlyMap<string, readonly string[]>;
-  readonly forward: boolean;
-};
-type Holder = { rank: number; readonly ipv4: string[]; readonly ipv6: string[] };
-
-const NAME = 0;
-const ALIAS = 1;
-const DERIVED = 2;
-// Sorts before kind (below 10) and after stack (thousands).
-const NETWORK_STEP = 10;
-const FOREIGN_STACK = 1_000_000;
-
-/** Work proportional to the names; questions are then one lookup. */
-export const indexZone = (zone: DnsZone): ZoneIndex => {
-  const names = new Map<string, Holder>();
-  const pointers = new Map<string, string[]>();
-  for (const [position, network] of zone.networks.entries()) {
-    for (const service of network.services) {
-      const stackRank = service.stack !== "" && service.stack === zone.stack ? 0 : FOREIGN_STACK;
-      for (const { name, kind, ipv4, ipv6 } of namesOf(service)) {
-        const rank = stackRank + kind * 10_000 + position * NETWORK_STEP;
-        for (const suffix of ["", `.${network.name}`, ...network.aliases.map((a) => `.${a}`)]) {
-          hold(names, `${name}${suffix}`.toLowerCase(), rank, ipv4, ipv6);
-        }
-      }
-      for (const [address, name] of pointersOf(service, network)) {
-        const key = reverseName(address);
-        pointers.set(key, [...(pointers.get(key) ?? []), name]);
-      }
-    }
-  }
-  return { names, pointers, forward: zone.networks.some((n) => !n.internal) };
-};
-
-const hold = (names: Map<string, Holder>, key: string, rank: number, ipv4: string[], ipv6: string[]): void => {
-  const present = names.get(key);
-  if (present === undefined || rank < present.rank) names.set(key, { rank, ipv4: [...ipv4], ipv6: [...ipv6] });
-  else if (rank === present.rank) {
-    present.ipv4.push(...ipv4.filter((a) => !present.ipv4.includes(a)));
-    present.ipv6.push(...ipv6.filter((a) => !present.ipv6.includes(a)));
-  }
-};
-
-const some = (...addresses: string[]): string[] => addresses.filter((a) => a !== "");
-
-type Named = { readonly name: string; readonly kind: number; readonly ipv4: string[]; readonly ipv6: string[] };
-
-const namesOf = (service: DnsService): Named[] => {
-  const tasks4 = service.backends.flatMap((b) => some(b.ipv4));
-  const tasks6 = service.backends.flatMap((b) => some(b.ipv6));
-  const vip = service.mode === "vip";
-  const own = { ipv4: vip ? some(service.vip4) : tasks4, ipv6: vip ? some(service.vip6) : tasks6 };
-  const prefix = `${service.stack}_`;
-  const short = service.stack !== "" && service.name.startsWith(prefix) ? [service.name.slice(prefix.length)] : [];
-  const bases = new Map<string, number>();
-  for (const alias of service.aliases) bases.set(alias, ALIAS);
-  for (const name of [service.name, ...short]) bases.set(name, NAME);
-
-  const named: Named[] = [];
-  for (const [base, kind] of bases) {
-    named.push({ name: base, kind, ...own }, { name: `tasks.${base}`, kind: DERIVED, ipv4: tasks4, ipv6: tasks6 });
-    for (const b of service.backends) {
-      if (b.slot === "") continue;
-      const one = { kind: DERIVED, ipv4: some(b.ipv4), ipv6: some(b.ipv6) };
-      named.push({ name: `${b.slot}.${base}`, ...one }, { name: `${base}.${b.slot}`, ...one });
-    }
-  }
-  for (const b of service.backends) {
-    for (const name of some(b.name, b.taskId)) {
-      if (!bases.has(name)) named.push({ name, kind: DERIVED, ipv4: some(b.ipv4), ipv6: some(b.ipv6) });
-    }
-  }
-  return named;
-};
-
-const pointersOf = (service: DnsService, network: DnsNetwork): [address: string, name: string][] => {
-  const found: [string, string][] = [];
-  if (service.mode === "vip") {
-    for (const a of some(service.vip4, service.vip6)) found.push([a, `${service.name}.${network.name}`]);
-  }
-  for (const b of service.backends) {
-    const name = b.name !== "" ? b.name : b.slot === "" ? service.name : `${service.name}.${b.slot}`;
-    for (const a of some(b.ipv4, b.ipv6)) found.push([a, `${name}.${network.name}`]);
-  }
-  return found.filter(([, name]) => isDnsName(name));
-};
-
-/** RFC 1035 §2.3.4. Names that don't fit are never asked for, but could be the answer to a reverse question. */
-const isDnsName = (name: string): boolean =>
-  name.length <= 253 && name.split(".").every((label) => label !== "" && /^[\x21-\x7e]{1,63}$/.test(label));
-
-/** RFC 1035 §3.5 and RFC 3596 §2.5: "2.0.0.10.in-addr.arpa", nibbles for IPv6. */
-export const reverseName = (address: string): string => {
-  const v4 = familyOf(address) === 4;
-  const digits = parseAddress(address)
-    .toString(16)
-    .padStart(v4 ? 8 : 32, "0");
-  if (!v4) return `${[...digits].reverse().join(".")}.ip6.arpa`;
-  const bytes = digits.match(/../g)!.map((pair) => Number.parseInt(pair, 16));
-  return `${bytes.reverse().join(".")}.in-addr.arpa`;
-};
-
-/** `name` without the final dot, in any case; it comes back in the records as it was asked. */
-export const resolve = (zone: ZoneIndex, name: string, type: string, random: Random): Verdict => {
+/** `name` without the final dot, in any case. */
+export const resolve = (zone: Zone, name: string, type: string, random: Random): Verdict => {
   const key = name.toLowerCase();
-  const pointers = zone.pointers.get(key);
-  if (pointers !== undefined) {
-    if (type !== "PTR") return { kind: "nodata" };
-    return records(pointers.map((data) => ({ name, type: "PTR", ttl: TTL_SECONDS, data })));
+  if (key.endsWith(".arpa")) {
+    const found = reverse(zone, key, type);
+    if (found) return found;
   }
-  const holder = zone.names.get(key);
-  if (holder === undefined) return { kind: zone.forward ? "forward" : "nxdomain" };
-  if (type !== "A" && type !== "AAAA") return { kind: "nodata" };
-  const addresses = shuffled(type === "A" ? holder.ipv4 : holder.ipv6, random);
-  return records(addresses.map((data) => ({ name, type, ttl: TTL_SECONDS, data })));
+  const holders = holdersOf(zone, key);
+  if (holders?.length) return addresses(holders, type, random);
+  const srv = /^_([^.]+)\._(tcp|udp|sctp)\.(.+)$/.exec(key);
+  const offering = srv && holdersOf(zone, srv[3]!);
+  if (offering) return services(offering, srv[1]!, srv[2]!, type, random);
+  return { kind: holders || isOurForm(zone, key) ? "nxdomain" : "unknown" };
 };
 
-const records = (list: ZoneRecord[]): Verdict =>
-  list.length === 0 ? { kind: "nodata" } : { kind: "records", records: list };
+type Found = { readonly holder: Holder; readonly network: ZoneNetwork };
 
-const shuffled = (list: readonly string[], random: Random): string[] => {
+/** Those that answer. Empty: formed from names of ours, and nobody has it. Undefined: nothing to do with ours. */
+const holdersOf = (zone: Zone, key: string): readonly Found[] | undefined => {
+  let best = Number.POSITIVE_INFINITY;
+  let found: Found[] | undefined;
+  for (const [position, network] of zone.networks.entries()) {
+    const candidates = [network.names.find(key)];
+    for (const suffix of network.suffixes)
+      if (key.length > suffix.length && key.endsWith(suffix) && key.at(-suffix.length - 1) === ".")
+        candidates.push(network.names.find(key.slice(0, -suffix.length - 1)));
+    for (const holders of candidates) {
+      if (!holders) continue;
+      found ??= [];
+      for (const holder of holders) {
+        const foreign = holder.service.stack === "" || holder.service.stack !== zone.stack;
+        const rank = (foreign ? 1e9 : 0) + holder.kind * 1e6 + position;
+        if (rank > best) continue;
+        if (rank < best) found = [];
+        best = rank;
+        found.push({ holder, network });
+      }
+    }
+  }
+  return found;
+};
+
+/** Names that would tell a resolver outside about the cluster, and that it can't know. */
+const isOurForm = (zone: Zone, key: string): boolean => {
+  const suffixes = zone.networks.flatMap((n) => n.suffixes);
+  // No domain of the Internet has an underscore in its last label.
+  if (suffixes.some((s) => s.includes("_") && key.endsWith(`.${s}`))) return true;
+  const bare = suffixes.find((s) => key.endsWith(`.${s}`));
+  const own = bare === undefined ? key : key.slice(0, -bare.length - 1);
+  return /^tasks\.[^.]+$/.test(key) || /^tasks\.[^.]+$/.test(own);
+};
+
+const addresses = (found: readonly Found[], type: string, random: Random): Verdict => {
+  const answers: ZoneRecord[] = [];
+  for (const [family, asked] of [
+    ["A", "ipv4"],
+    ["AAAA", "ipv6"],
+  ] as const) {
+    if (type !== family && type !== "ANY") continue;
+    const data = new Set(found.flatMap(({ holder }) => addressesOf(holder, asked)));
+    for (const address of shuffled([...data], random)) answers.push({ type: family, data: address });
+  }
+  return records(answers);
+};
+
+const addressesOf = ({ service, backends }: Holder, family: "ipv4" | "ipv6"): string[] =>
+  backends ? backends.flatMap((b) => some(b[family])) : some(family === "ipv4" ? service.vip4 : service.vip6);
+
+/** RFC 2782: one record for a virtual address, else one for each backend; equal priority and weight. */
+const services = (found: readonly Found[], port: string, protocol: string, type: string, random: Random): Verdict => {
+  const targets = new Map<string, { readonly port: number; readonly ipv4: string; readonly ipv6: string }>();
+  for (const { holder, network } of found) {
+    const { service } = holder;
+    const offered = service.ports.find((p) => p.name.toLowerCase() === port && p.protocol === protocol);
+    if (!offered) continue;
+    const add = (label: string, { ipv4, ipv6 }: Pick<DnsBackend, "ipv4" | "ipv6">) => {
+      const target = `${label}.${network.name}`;
+      if (isDnsName(target)) targets.set(target, { port: offered.port, ipv4, ipv6 });
+    };
+    if (!holder.backends) add(service.name, { ipv4: service.vip4, ipv6: service.vip6 });
+    for (const backend of holder.backends ?? []) add(targetName(service, backend), backend);
+  }
+  if (targets.size === 0) return { kind: "nxdomain" };
+  if (type !== "SRV") return { kind: "nodata" };
+  const order = shuffled([...targets], random);
+  return {
+    kind: "records",
+    answers: order.map(([data, target]) => ({ type: "SRV", data, port: target.port })),
+    additionals: order.flatMap(([name, { ipv4, ipv6 }]): ZoneRecord[] => [
+      ...some(ipv4).map((data) => ({ type: "A", name, data }) as const),
+      ...some(ipv6).map((data) => ({ type: "AAAA", name, data }) as const),
+    ]),
+  };
+};
+
+/** Unlike the backend's name in general it must stand for this backend only. */
+const targetName = (service: DnsService, backend: DnsBackend): string => {
+  const name = backendName(service, backend);
+  return name === service.name && backend.taskId !== "" ? backend.taskId : name;
+};
+
+/** Addresses of the container's networks are nobody else's affair, whether they have a name or not. */
+const reverse = (zone: Zone, key: string, type: string): Verdict | undefined => {
+  const names = zone.networks.flatMap(({ name, names: known }) => known.pointers(key).map((n) => `${n}.${name}`));
+  const valid = [...new Set(names)].filter(isDnsName);
+  if (valid.length > 0)
+    return records(type === "PTR" || type === "ANY" ? valid.map((data) => ({ type: "PTR", data })) : []);
+  const address = reversedAddress(key);
+  const inside = address && zone.networks.some((n) => n.subnets.some((subnet) => contains(subnet, address)));
+  return inside ? { kind: "nxdomain" } : undefined;
+};
+
+/** RFC 1035 §2.3.4. Names that don't fit are never asked for, but could be the answer to a question. */
+const isDnsName = (name: string): boolean =>
+  name.length <= 253 && name.split(".").every((label) => /^[\x21-\x7e]{1,63}$/.test(label));
+
+const records = (answers: readonly ZoneRecord[]): Verdict =>
+  answers.length === 0 ? { kind: "nodata" } : { kind: "records", answers, additionals: [] };
+
+const shuffled = <T>(list: readonly T[], random: Random): T[] => {
   const copy = [...list];
   for (let i = copy.length - 1; i > 0; i--) {
     const j = random.int(i + 1);

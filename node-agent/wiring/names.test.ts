@@ -3,11 +3,10 @@ import { realClock, systemRandom } from "#base/node/system.ts";
 import { Forwarder } from "#net/dns/forwarder.ts";
 import { Rtnl } from "#net/kernel/rtnl.ts";
 import { type ScratchNetns, scratchNetns } from "#net/kernel/scratch-netns.ts";
+import { emptyView } from "#node-agent/session/view.ts";
 import { createNames, type Names } from "#node-agent/wiring/names.ts";
-import { zonesOf } from "#node-agent/wiring/zones.ts";
 import { Task } from "#proto/gen/types.ts";
 
-const zones = () => zonesOf({ networks: new Map(), services: new Map() });
 const task = Task.fromPartial({ id: "t", attachments: [{ networkId: "n" }] });
 
 describe("names of a container", () => {
@@ -21,7 +20,7 @@ describe("names of a container", () => {
     rtnl.linkSet("lo", { up: true });
     rtnl.close();
     forwarder = new Forwarder({ upstreams: [], clock: realClock, timeoutMs: 100 });
-    names = createNames({ netnsPath: () => ns.path, forwarder, random: systemRandom, zones: zones() });
+    names = createNames({ netnsPath: () => ns.path, forwarder, random: systemRandom, view: emptyView });
   });
   afterEach(async () => {
     await names.stopAll();
@@ -38,7 +37,7 @@ describe("names of a container", () => {
     const started = names.serve(task);
     await names.stop(task.id);
     await started;
-    names.update(zones());
+    names.update({ ...emptyView, networks: new Map() });
     await names.serve(task);
     await names.stop(task.id);
     await names.serve(task);
@@ -47,7 +46,7 @@ describe("names of a container", () => {
   it("can be asked for again after a failure", async () => {
     const other = scratchNetns();
     let path = `${other.path}-not-there`;
-    const late = createNames({ netnsPath: () => path, forwarder, random: systemRandom, zones: zones() });
+    const late = createNames({ netnsPath: () => path, forwarder, random: systemRandom, view: emptyView });
     const error = await late.serve(task).then(
       () => undefined,
       (e: Error) => e,

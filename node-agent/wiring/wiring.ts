@@ -20,7 +20,6 @@ import { desiredNetworks, hostPortOf } from "#node-agent/wiring/desired.ts";
 import { createNames } from "#node-agent/wiring/names.ts";
 import { pauseMs, withoutNewBackends } from "#node-agent/wiring/pace.ts";
 import { createPorts } from "#node-agent/wiring/ports.ts";
-import { zonesOf } from "#node-agent/wiring/zones.ts";
 import type { Task } from "#proto/gen/types.ts";
 
 const UPSTREAM_TIMEOUT_MS = 2_000;
@@ -182,7 +181,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
 
   // ---- names ------------------------------------------------------------------------------------------------------
   const netnsPath = (taskId: string): string => join(runDir, "netns", containerNs(taskId));
-  const names = createNames({ netnsPath, forwarder, random: systemRandom, zones: zonesOf(view) });
+  const names = createNames({ netnsPath, forwarder, random: systemRandom, view });
   /** Adopted, and their namespaces not yet known to be right. */
   const unnamed = new Map<string, Task>();
 
@@ -234,7 +233,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
     update(newView, whenApplied) {
       const before = view;
       view = newView;
-      names.update(zonesOf(view));
+      names.update(view);
       const same =
         (["networks", "endpoints", "services", "published"] as const).every((part) => view[part] === before[part]) &&
         [...tasks.keys()].every((id) => sameWiring(view.tasks.get(id), before.tasks.get(id)));
