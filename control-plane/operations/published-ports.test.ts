@@ -68,7 +68,7 @@ const cluster = (ingress = true): State => {
         Network.fromPartial({
           id: "in",
           vni: 5001,
-          spec: { annotations: annotations("ingress"), driver: "overlay", ingress },
+          spec: { annotations: annotations("ingress"), driver: "overlay", ingress, ipv4: true },
           subnets: subnets(2),
         }),
       );
@@ -144,6 +144,24 @@ describe("services with published ports", () => {
     commit(state, create);
   });
 
+  it("gives the port of a service that a stack drops to the one that it brings", () => {
+    const state = cluster();
+    const deploy = (name: string, prune: boolean) =>
+      commit(state, (tx) =>
+        ops
+          .deployStack(tx, ctx, {
+            name: "s",
+            networks: [],
+            services: [spec(name, on("back"), [{ target: 80, published: 9090 }])],
+            prune,
+          })
+          .map((action) => `${action.action} ${action.name}`),
+      );
+    expect(deploy("s_a", true)).to.deep.equal(["create s_a"]);
+    expect(() => deploy("s_b", false)).to.throw("service s_a publishes tcp port 9090 in mode ingress");
+    expect(deploy("s_b", true)).to.deep.equal(["create s_b", "remove s_a"]);
+  });
+
   const pinned = (config: object) => ({ networks: [{ target: "back", ...config }] });
   const refused: [string, string, string, ReturnType<typeof spec>][] = [
     [
@@ -180,8 +198,21 @@ describe("services with published ports", () => {
       "task.networks[0].ipv6",
       spec("a", pinned({ ipv6: ["fd00::9"] }), []),
     ],
-    ["the gateway's address", "invalid", "task.networks[0].ipv4", spec("a", pinned({ ipv4: ["10.77.1.1"] }), [])],
-    ["a reserved address", "invalid", "task.networks[0].ipv4", spec("a", pinned({ ipv4: ["10.77.1.9"] }), [])],
+    [
+      "an address of a family that the mesh lacks",
+      "invalid",
+      "ports[0].hostIp",
+      spec("a", on("bridge"), [{ target: 80, hostIp: "fd00::5" }]),
+    ],
+    [
+      "an address of a family that the bridge lacks",
+      "invalid",
+      "ports[0].hostIp",
+      spec("a", on("bridge"), [{ target: 80, hostIp: "fd00::5", mode: HOST }]),
+    ],
+    ["IPv6's loopback address", "invalid", "ports[0].hostIp", spec("a", on("back"), [{ target: 80, hostIp: "::1" }])],
+    ["the gateway's address", "conflict", "task.networks[0].ipv4", spec("a", pinned({ ipv4: ["10.77.1.1"] }), [])],
+    ["a reserved address", "conflict", "task.networks[0].ipv4", spec("a", pinned({ ipv4: ["10.77.1.9"] }), [])],
   ];
   for (const [what, code, field, given] of refused)
     it(`refuses ${what}`, () => {
@@ -202,7 +233,9 @@ describe("services with published ports", () => {
   it("accepts what is possible on network host, and pinned addresses", () => {
     const state = cluster();
     const make = (given: ServiceSpec) => commit(state, (tx) => ops.createService(tx, ctx, { spec: given }));
-    make(spec("a", on("host"), [{ target: 80, published: 80, mode: HOST }]));
+    make(spec("a", on("host"), [{ target: 80, published: 80, mode: HOST, hostIp: "::1" }]));
+    make(spec("c", on("back"), [{ target: 80, hostIp: "127.0.0.1" }]));
+    make(spec("d", on("bridge"), [{ target: 80, hostIp: "127.0.0.1", mode: HOST }]));
     const { spec: stored } = make(spec("b", pinned({ ipv4: ["10.77.1.20"], mac: "02-42-0A-00-00-05" }), []));
     expect(stored!.task!.networks[0]).to.deep.include({ ipv4: ["10.77.1.20"], mac: "02:42:0a:00:00:05" });
   });

@@ -6,11 +6,12 @@ import { sameData } from "#control-plane/orchestrator/same-data.ts";
 import { checkPortsOnDrivers, hostPorts, ingressPorts } from "#control-plane/specs/ports.ts";
 import { checkServiceSpec } from "#control-plane/specs/service.ts";
 import type { ReadTx, Tx, WriteContext } from "#control-plane/state/types.ts";
-import { contains } from "#net/model/cidr.ts";
+import { contains, familyOf } from "#net/model/cidr.ts";
 import {
   type Network,
   NetworkAttachmentConfig,
   type PortConfig,
+  PortMode,
   Service,
   type ServiceSpec,
   UpdateState,
@@ -40,24 +41,17 @@ const checkTarget = (at: string, { spec }: Network): void => {
     );
 };
 
-/** Addresses that a service pins must be ones that its tasks can have. */
+/** Who else has a pinned address is asked later (`checkPins`). */
 const checkPinned = (at: string, config: NetworkAttachmentConfig, { spec, subnets }: Network): void => {
   for (const family of ["ipv4", "ipv6"] as const)
-    for (const address of config[family]) {
-      const field = `${at}.${family}`;
-      const remedy = `Use an address of ${subnets.map((s) => s.subnet).join(" or ") || "a network that has subnets"}`;
-      const subnet = subnets.find((s) => contains(s.subnet, address));
-      if (subnet === undefined)
-        throw refuse("invalid", field, `${address} is in no subnet of network ${spec?.annotations?.name}`, remedy);
-      const reserved = Object.entries(subnet.reserved).find(([, other]) => other === address);
-      if (subnet.gateway === address || reserved !== undefined)
+    for (const address of config[family])
+      if (!subnets.some((s) => contains(s.subnet, address)))
         throw refuse(
           "invalid",
-          field,
-          `${address} is ${reserved ? `reserved as ${reserved[0]}` : "the gateway"}`,
-          remedy,
+          `${at}.${family}`,
+          `${address} is in no subnet of network ${spec?.annotations?.name}`,
+          `Use an address of ${subnets.map((s) => s.subnet).join(" or ") || "a network that has subnets"}`,
         );
-    }
 };
 
 const resolveNetworks = (
@@ -89,16 +83,38 @@ const resolveNetworks = (
   });
 };
 
+/** A port that is bound to an address needs a way into the container of that address's family. */
+const checkHostIps = (spec: ServiceSpec, networks: readonly Network[], ingress: Network | undefined): void => {
+  const bridges = networks.filter((network) => network.spec?.driver === "bridge");
+  for (const [i, { hostIp, mode }] of spec.ports.entries()) {
+    if (hostIp === "" || networks.some((network) => network.spec?.driver === "host")) continue;
+    const ways = mode === PortMode.HOST && bridges.length > 0 ? bridges : ingress === undefined ? [] : [ingress];
+    const family = familyOf(hostIp);
+    if (ways.some((way) => (family === 4 ? way.spec?.ipv4 : way.spec?.ipv6))) continue;
+    throw refuse(
+      "invalid",
+      `ports[${i}].hostIp`,
+      `${hostIp} is IPv${family}, but network ${ways.map((way) => way.spec?.annotations?.name).join(", ")} has no IPv${family}`,
+      `Use an IPv${family === 4 ? 6 : 4} address, or leave it out`,
+    );
+  }
+};
+
 const checkPublished = (tx: ReadTx, spec: ServiceSpec): void => {
-  const drivers = (spec.task?.networks ?? []).map(({ target }) => tx.get("network", target)?.spec?.driver ?? "");
-  checkPortsOnDrivers(spec.ports, drivers);
-  if (needsIngress(tx, spec.task, spec.ports) && tx.ingressNetwork() === undefined)
+  const networks = (spec.task?.networks ?? []).map(({ target }) => resolveNetwork(tx, target));
+  checkPortsOnDrivers(
+    spec.ports,
+    networks.map((network) => network.spec?.driver ?? ""),
+  );
+  const ingress = tx.ingressNetwork();
+  if (needsIngress(tx, spec.task, spec.ports) && ingress === undefined)
     throw refuse(
       "not_found",
       "ports",
       "there is no network for published ports",
       "Make one with `tsctl network create --ingress ingress`",
     );
+  checkHostIps(spec, networks, ingress);
 };
 
 /** What only new tasks can follow: ports of the mesh come and go on the nodes alone once a task is attached to it. */

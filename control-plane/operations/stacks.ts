@@ -101,8 +101,10 @@ export const deployStack = (
       "Use up to 40 letters, digits, - and _; begin with a lower-case letter or digit",
     );
   const actions = input.networks.map((spec) => deployNetwork(tx, ctx, stack, spec));
-  actions.push(...input.services.map((spec) => deployService(tx, ctx, stack, spec)));
-  if (prune) actions.push(...pruneServices(tx, ctx, stack, new Set(input.services.map((s) => s.annotations?.name))));
+  // First what goes: its published ports are free for what comes.
+  const keep = new Set(input.services.map((s) => s.annotations?.name));
+  const pruned = prune ? pruneServices(tx, ctx, stack, keep) : [];
+  actions.push(...input.services.map((spec) => deployService(tx, ctx, stack, spec)), ...pruned);
   return actions;
 };
 

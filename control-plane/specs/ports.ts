@@ -158,7 +158,17 @@ export const checkPortsOnDrivers = (ports: readonly PortConfig[], drivers: reado
         "a container on network none can't be reached from outside",
         "Use another network, or publish nothing",
       );
-    if (!drivers.includes("host")) continue;
+    if (!drivers.includes("host")) {
+      // The kernel has no route_localnet for IPv6: what comes from ::1 can't be sent on to a container.
+      if (port.hostIp === "::1")
+        throw refuse(
+          "invalid",
+          `${at}.hostIp`,
+          "connections to [::1] can't be passed on to a container",
+          "Use 127.0.0.1, or another address of the nodes",
+        );
+      continue;
+    }
     if (port.mode === PortMode.INGRESS)
       throw refuse(
         "invalid",
