@@ -5,7 +5,7 @@ import { type Answer, decode, encode, RECURSION_DESIRED } from "dns-packet";
 import type { Clock } from "#base/clock.ts";
 import { Forwarder } from "./forwarder.ts";
 import { parseQuery } from "./packet.ts";
-import { parseResolvConf } from "./resolv-conf.ts";
+import { parseResolvConf, upstreamsOf } from "./resolv-conf.ts";
 import { framed } from "./upstream.ts";
 
 /** A clock that stands still until it is moved; timers fire when it passes them. */
@@ -191,13 +191,14 @@ describe("forwarding to the host's resolvers", () => {
   });
 
   it("reads resolv.conf", () => {
-    expect(
-      parseResolvConf(
-        "# x\nsearch a b\nnameserver 192.0.2.1\n nameserver fd00::1 \nnameserver nonsense\noptions edns0\n",
-      ),
-    ).to.deep.equal([
-      { address: "192.0.2.1", port: 53 },
-      { address: "fd00::1", port: 53 },
-    ]);
+    const text =
+      "# x\ndomain c\nsearch a b .\nnameserver 192.0.2.1\n nameserver fd00::1 \nnameserver nonsense\noptions edns0\noptions ndots:2 rotate\n";
+    const read = parseResolvConf(text);
+    expect(read).to.deep.equal({
+      nameservers: ["192.0.2.1", "fd00::1"],
+      search: ["a", "b"],
+      options: ["edns0", "ndots:2", "rotate"],
+    });
+    expect(upstreamsOf(read)[1]).to.deep.equal({ address: "fd00::1", port: 53 });
   });
 });

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import type { OciImageConfig } from "#node-agent/images/image-config.ts";
 import { containerSpec } from "#node-agent/reconcile/container-spec.ts";
-import { hostsFile, resolvConfFile, taskPaths } from "#node-agent/reconcile/task-files.ts";
+import { taskPaths } from "#node-agent/reconcile/task-files.ts";
 import { Task } from "#proto/gen/types.ts";
 
 const image = {
@@ -56,27 +56,12 @@ describe("container of a task", () => {
     expect(make({}, { ...image, workdir: "", user: "" })).to.include({ cwd: "/", user: "" });
   });
 
-  it("on the host's network names are resolved as the host does", () => {
-    expect(make().files.map((f) => f.path)).to.deep.equal(["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"]);
-    expect(make({}, image, "host").files.map((f) => f.path)).to.deep.equal(["/etc/hosts", "/etc/hostname"]);
-  });
-
-  it("hosts and resolv.conf have what Docker writes", () => {
-    const { attachments } = Task.fromPartial({
-      attachments: [{ ipv4: "10.0.0.3/24", ipv6: "fd00::3/64" }, { ipv4: "10.1.0.3/24" }],
-    });
-    const text = hostsFile({ hostname: "web", attachments, extraHosts: ["db:192.0.2.1", "six:2001:db8::1"] });
-    expect(text.split("\n").slice(6)).to.deep.equal([
-      "10.0.0.3\tweb",
-      "fd00::3\tweb",
-      "10.1.0.3\tweb",
-      "192.0.2.1\tdb",
-      "2001:db8::1\tsix",
-      "",
-    ]);
-    expect(resolvConfFile([], [])).to.equal("nameserver 127.0.0.11\noptions ndots:0\n");
-    expect(resolvConfFile(["a.test", "b.test"], ["timeout:1"])).to.equal(
-      "nameserver 127.0.0.11\nsearch a.test b.test\noptions ndots:0 timeout:1\n",
-    );
+  it("has its own names on every network", () => {
+    for (const netns of ["host", { path: "/n" }] as const)
+      expect(make({}, image, netns).files.map((f) => f.path)).to.deep.equal([
+        "/etc/hosts",
+        "/etc/hostname",
+        "/etc/resolv.conf",
+      ]);
   });
 });

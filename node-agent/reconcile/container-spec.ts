@@ -56,7 +56,7 @@ export const containerSpec = ({ task, image, rootfs, netns, hostname, paths }: C
     files: [
       { path: "/etc/hosts", hostPath: paths.hosts },
       { path: "/etc/hostname", hostPath: paths.hostname },
-      ...(netns === "host" ? [] : [{ path: "/etc/resolv.conf", hostPath: paths.resolvConf } as const]),
+      { path: "/etc/resolv.conf", hostPath: paths.resolvConf },
     ],
     limits: {
       memoryBytes: task.spec!.limits?.memoryBytes ?? 0,

@@ -99,6 +99,7 @@ export const createFakeHost = () => {
           return { path: `/netns/${task.id}` };
         }),
       adopt: (task: Task) => void known.add(task.id),
+      address: () => "",
       detach: (id: string) =>
         step(() => {
           known.delete(id);

@@ -62,36 +62,3 @@ const readTask = (path: string): Task | undefined => {
 
 export const deleteTask = (tasksDir: string, id: string): void =>
   rmSync(taskPaths(tasksDir, id).dir, { recursive: true, force: true });
-
-type Names = {
-  readonly hostname: string;
-  readonly attachments: Task["attachments"];
-  readonly extraHosts: readonly string[];
-};
-
-/** /etc/hosts as Docker writes it: loopback, then the container's own addresses, then what the user added. */
-export const hostsFile = ({ hostname, attachments, extraHosts }: Names): string => {
-  const lines = [
-    "127.0.0.1\tlocalhost",
-    "::1\tlocalhost ip6-localhost ip6-loopback",
-    "fe00::0\tip6-localnet",
-    "ff00::0\tip6-mcastprefix",
-    "ff02::1\tip6-allnodes",
-    "ff02::2\tip6-allrouters",
-  ];
-  for (const { ipv4, ipv6 } of attachments)
-    for (const address of [ipv4, ipv6]) if (address !== "") lines.push(`${address.split("/", 1)[0]}\t${hostname}`);
-  for (const entry of extraHosts) {
-    const at = entry.indexOf(":");
-    lines.push(`${entry.slice(at + 1)}\t${entry.slice(0, at)}`);
-  }
-  return `${lines.join("\n")}\n`;
-};
-
-export const resolvConfFile = (search: readonly string[], options: readonly string[]): string =>
-  [
-    "nameserver 127.0.0.11",
-    ...(search.length > 0 ? [`search ${search.join(" ")}`] : []),
-    `options ${["ndots:0", ...options].join(" ")}`,
-    "",
-  ].join("\n");

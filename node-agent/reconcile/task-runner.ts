@@ -1,6 +1,6 @@
 // Runs the tasks of this node: one loop per task that takes one step at a time, records it, reports it, and sleeps until
 // something changes (its assignment, its container). Tasks do not wait for each other.
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import type { Clock } from "#base/clock.ts";
 import { refuse, TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
@@ -8,15 +8,9 @@ import { mountRootfs, unmountRootfs } from "#node-agent/images/rootfs.ts";
 import type { ImageStore } from "#node-agent/images/store.ts";
 import { type ContainerSockets, containerSockets } from "#node-agent/reconcile/container-sockets.ts";
 import { containerSpec } from "#node-agent/reconcile/container-spec.ts";
+import { hostnameOf, writeEtcFiles } from "#node-agent/reconcile/etc-files.ts";
 import { servedPorts, untilItListens } from "#node-agent/reconcile/readiness.ts";
-import {
-  deleteTask,
-  hostsFile,
-  loadTasks,
-  resolvConfFile,
-  saveTask,
-  taskPaths,
-} from "#node-agent/reconcile/task-files.ts";
+import { deleteTask, loadTasks, saveTask, taskPaths } from "#node-agent/reconcile/task-files.ts";
 import type { ContainerSpec, ExitStatus, Runtime } from "#node-agent/runtime/runtime.ts";
 import { emptyView, type View } from "#node-agent/session/view.ts";
 import { drainMsOf, mayWait } from "#node-agent/task/drain.ts";
@@ -154,13 +148,11 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
     const paths = taskPaths(tasksDir, task.id);
     mkdirSync(paths.dir, { recursive: true, mode: 0o700 });
     entry.holdsResources = true;
-    const hostname = container.hostname || task.id.slice(0, 12);
     const { merged } = rootfs.mount({ image, dir: paths.rootfs });
-    writeFileSync(paths.hosts, hostsFile({ hostname, attachments: task.attachments, extraHosts: container.hosts }));
-    writeFileSync(paths.hostname, `${hostname}\n`);
-    writeFileSync(paths.resolvConf, resolvConfFile(container.dnsSearch, container.dnsOptions));
     const netns = await wiring.attach(task);
     entry.netns = netns;
+    writeEtcFiles({ task, netns, paths, hostGateway: wiring.address() });
+    const hostname = hostnameOf(task, netns);
     const spec = containerSpec({ task, image: image.config, rootfs: merged, netns, hostname, paths });
     const { pid } = await limited(() => runtime.create(spec));
     entry.container = "created";

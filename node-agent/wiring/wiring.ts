@@ -7,7 +7,7 @@ import { TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { realClock, systemRandom } from "#base/node/system.ts";
 import { Forwarder } from "#net/dns/forwarder.ts";
-import { parseResolvConf } from "#net/dns/resolv-conf.ts";
+import { parseResolvConf, upstreamsOf } from "#net/dns/resolv-conf.ts";
 import { type ApplyReport, HostNetworking } from "#net/exec/host-networking.ts";
 import { probeCapabilities } from "#net/kernel/capabilities.ts";
 import type { HostNetworks } from "#net/model/host-networks.ts";
@@ -40,6 +40,8 @@ export type Wiring = {
    */
   update(view: View, applied: () => void): void;
   setSelf(self: { readonly nodeId: string; readonly vtep: string }): void;
+  /** Where containers reach this node; empty until it is part of a cluster. */
+  address(): string;
   setDataPathPort(port: number): void;
   /** Published ports that this host can't have, with the reason. */
   portErrors(): readonly string[];
@@ -81,7 +83,7 @@ export type WiringOptions = {
 export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOptions): Promise<Wiring> => {
   const networking = await HostNetworking.start({ runDir });
   const forwarder = new Forwarder({
-    upstreams: parseResolvConf(readFileSync("/etc/resolv.conf", "utf8")),
+    upstreams: upstreamsOf(parseResolvConf(readFileSync("/etc/resolv.conf", "utf8"))),
     clock: realClock,
     timeoutMs: UPSTREAM_TIMEOUT_MS,
   });
@@ -247,6 +249,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
         .catch((error) => logger.warn("view not applied", { error }));
     },
     portErrors: () => ports.errors(),
+    address: () => vtep,
     setSelf(self) {
       if (vtep !== self.vtep || nodeId !== self.nodeId) stale = true;
       ({ vtep, nodeId } = self);
