@@ -203,6 +203,8 @@ export type FakeOptions = {
   readonly local?: Partial<NodeLocal>;
   readonly interrupt?: AbortSignal;
   readonly control?: Partial<Control>;
+  /** What is typed. */
+  readonly input?: string;
 };
 
 /** Runs one command line against the cluster and says what it wrote and how it ended. Without one, it must not dial. */
@@ -231,7 +233,13 @@ export const tsctl = async (
   const cli: Cli = {
     out: sink("out"),
     err: sink("err"),
-    in: { isTTY: false, raw: () => () => {}, bytes: async function* () {} },
+    in: {
+      isTTY: false,
+      raw: () => () => {},
+      bytes: async function* () {
+        if (options.input !== undefined) yield Buffer.from(options.input);
+      },
+    },
     env: options.env ?? {},
     now: () => now,
     // Time passes only by sleeping, a few real milliseconds for whatever was asked.

@@ -19,7 +19,9 @@ import { info } from "#tsctl/info.ts";
 import { networkCreate } from "#tsctl/network/create.ts";
 import { networkInspect } from "#tsctl/network/inspect.ts";
 import { networkLs } from "#tsctl/network/ls.ts";
+import { networkPrune } from "#tsctl/network/prune.ts";
 import { networkRm } from "#tsctl/network/rm.ts";
+import { networkUpdate } from "#tsctl/network/update.ts";
 import { nodeDemote } from "#tsctl/node/demote.ts";
 import { nodeInspect } from "#tsctl/node/inspect.ts";
 import { nodeLs } from "#tsctl/node/ls.ts";
@@ -75,7 +77,7 @@ const NOUNS: readonly Noun[] = [
     name: "network",
     text: "Networks that connect services",
     group: "Networks and images:",
-    verbs: [networkCreate, networkLs, networkInspect, networkRm],
+    verbs: [networkCreate, networkLs, networkInspect, networkUpdate, networkRm, networkPrune],
   },
   {
     name: "image",

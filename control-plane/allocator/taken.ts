@@ -2,7 +2,7 @@
 import type { ReadTx } from "#control-plane/state/types.ts";
 import { type Block, blockOf, canonicalPrefix, overlap } from "#net/ipam/prefix.ts";
 import { TRANSIT_V4, TRANSIT_V6 } from "#net/model/own-prefixes.ts";
-import type { Network, Node } from "#proto/gen/types.ts";
+import type { Node } from "#proto/gen/types.ts";
 
 export type Taken = { readonly block: Block; readonly prefix: string; readonly owner: string };
 
@@ -48,21 +48,3 @@ export const takenPrefixes = (tx: ReadTx, onParent: boolean): Taken[] => [
 
 export const findOverlap = (taken: readonly Taken[], block: Block): Taken | undefined =>
   taken.find((t) => overlap(t.block, block));
-
-/** A network lies where a node has routes of its own: it came or changed after the network was made. */
-export type RouteConflict = { readonly hostname: string; readonly route: string; readonly subnet: string };
-
-/** A bridge with a name that the user chose is no link of ours for the node, so its route is reported. */
-const isItsOwn = (network: Network, subnet: string, route: string): boolean =>
-  subnet === route && network.spec?.options["com.docker.network.bridge.name"] !== undefined;
-
-/** Not for networks on a parent interface, which are meant to be where the nodes are. */
-export const routeConflicts = (network: Network, nodes: Iterable<Node>): RouteConflict[] => {
-  const conflicts: RouteConflict[] = [];
-  for (const node of nodes)
-    for (const { block, prefix } of ofNode(node))
-      for (const { subnet } of network.subnets)
-        if (overlap(blockOf(subnet), block) && !isItsOwn(network, subnet, prefix))
-          conflicts.push({ hostname: node.description?.hostname || node.id, route: prefix, subnet });
-  return conflicts;
-};

@@ -1,5 +1,6 @@
 // Filters of lists: every key must match, values of one key are alternatives. An unknown key is refused, never ignored.
 import { refuse } from "#base/errors.ts";
+import { hasEnded } from "#control-plane/state/keys.ts";
 import type { ReadTx } from "#control-plane/state/types.ts";
 import type { Filter } from "#proto/gen/control.ts";
 import {
@@ -56,7 +57,15 @@ export const selectNetworks = (state: ReadTx, filters: readonly Filter[]): Netwo
     type: (n, v) => v === (n.predefined ? "builtin" : "custom"),
     scope: (n, v) => v === (n.spec?.driver === "overlay" ? "swarm" : "local"),
     label: (n, v) => hasLabel(n.spec?.annotations?.labels, v),
+    dangling: (n, v) => (v === "true" || v === "1") === isDangling(state, n),
   });
+
+/** Users made it, and nobody is on it. */
+const isDangling = (state: ReadTx, network: Network): boolean =>
+  !network.predefined &&
+  !network.spec?.ingress &&
+  state.servicesOfNetwork(network.id).length === 0 &&
+  state.tasksOfNetwork(network.id).every(hasEnded);
 
 /** Services that are being removed are not listed. */
 export const selectServices = (state: ReadTx, filters: readonly Filter[]): Service[] =>

@@ -2,6 +2,9 @@ import type { Verb } from "#tsctl/cli.ts";
 import { type ListOptions, listOptions, printList, shortId, toFilters } from "#tsctl/output/list.ts";
 import { naturalOrder } from "#tsctl/output/natural-order.ts";
 
+/** As in Docker: none, and a template that is for any driver. */
+const shownDriver = (driver: string): string => (driver === "none" || driver === "" ? "null" : driver);
+
 const LAYOUT = {
   headers: {
     ID: "NETWORK ID",
@@ -20,7 +23,7 @@ const LAYOUT = {
 export const networkLs: Verb = (noun, cli) =>
   listOptions(
     noun.command("ls").alias("list").description("List the networks"),
-    "id, name, driver, label, scope",
+    "id, name, driver, label, scope, type, dangling",
   ).action(async (options: ListOptions) => {
     const filters = toFilters(options.filter);
     const { networks } = await (await cli.control()).listNetworks({ filters });
@@ -28,7 +31,7 @@ export const networkLs: Verb = (noun, cli) =>
       .map((network) => ({
         ID: shortId(network.id, options),
         Name: network.spec?.annotations?.name ?? "",
-        Driver: network.predefined && network.spec?.driver === "none" ? "null" : (network.spec?.driver ?? ""),
+        Driver: shownDriver(network.spec?.driver ?? ""),
         Scope: network.spec?.driver === "overlay" ? "swarm" : "local",
         IPv6: network.spec?.ipv6 ?? false,
         Internal: network.spec?.internal ?? false,

@@ -1,68 +1,48 @@
 // Flags of `network create` to a spec, without a server.
 import { type Issue, refuseAll } from "#base/errors.ts";
-import { splitPair } from "#control-plane/stack/quantities.ts";
-import { type IpamConfig, NetworkSpec } from "#proto/gen/types.ts";
+import { NetworkSpec } from "#proto/gen/types.ts";
 import { readPairs } from "#tsctl/flags/pairs.ts";
+import { type IpamFlags, ipamConfigs } from "#tsctl/network/ipam-flags.ts";
 
-export type NetworkFlags = {
+export type NetworkFlags = IpamFlags & {
   readonly driver?: string;
   readonly subnet: readonly string[];
-  readonly gateway: readonly string[];
-  readonly ipRange: readonly string[];
-  readonly auxAddress: readonly string[];
   readonly opt: readonly string[];
   readonly label: readonly string[];
-  readonly ipv4: boolean;
+  readonly ipamDriver?: string;
+  readonly ipamOpt: readonly string[];
+  readonly ipv4?: boolean;
   readonly ipv6?: boolean;
   readonly internal?: boolean;
   readonly attachable?: boolean;
+  readonly ingress?: boolean;
+  readonly scope?: string;
+  readonly configOnly?: boolean;
+  readonly configFrom?: string;
 };
 
-const isV6 = (written: string): boolean => written.includes(":");
-
-/** Gateways, ranges and reserved addresses go to the subnet of their family: there is at most one of each. */
-const ipamOf = (flags: NetworkFlags, issues: Issue[]): IpamConfig[] => {
-  const configs: IpamConfig[] = flags.subnet.map((subnet) => ({ subnet, range: "", gateway: "", reserved: {} }));
-  const of = (flag: string, written: string, address: string): IpamConfig | undefined => {
-    const found = configs.find((c) => isV6(c.subnet) === isV6(address));
-    if (!found)
-      issues.push({
-        field: flag,
-        reason: `"${written}" has no subnet of its family`,
-        remedy: `Give the ${isV6(address) ? "IPv6" : "IPv4"} subnet with --subnet`,
-      });
-    return found;
-  };
-  for (const gateway of flags.gateway) {
-    const config = of("--gateway", gateway, gateway);
-    if (config) config.gateway = gateway;
-  }
-  for (const range of flags.ipRange) {
-    const config = of("--ip-range", range, range);
-    if (config) config.range = range;
-  }
-  for (const item of flags.auxAddress) {
-    const [name, address] = splitPair(item);
-    if (name === "" || address === "")
-      issues.push({
-        field: "--aux-address",
-        reason: `"${item}" is not name=address`,
-        remedy: 'Write it like "router=10.0.0.5"',
-      });
-    else {
-      const config = of("--aux-address", item, address);
-      if (config) config.reserved[name] = address;
-    }
-  }
-  return configs;
+/** Flags that have one answer here. */
+const checkFixed = (flags: NetworkFlags, issues: Issue[]): void => {
+  const { ipamDriver = "default", scope = "swarm" } = flags;
+  if (ipamDriver !== "default")
+    issues.push({
+      field: "--ipam-driver",
+      reason: `there is no driver "${ipamDriver}": the managers give out the addresses`,
+      remedy: "Leave it out",
+    });
+  if (scope !== "swarm")
+    issues.push({
+      field: "--scope",
+      reason: `a network of scope "${scope}" would belong to one node, here networks belong to the cluster`,
+      remedy: "Leave it out; say where its tasks may run with --constraint of the service",
+    });
 };
 
-/** Throws `invalid` naming every wrong flag. Addresses themselves are judged by the server. */
+/** Throws `invalid` naming every wrong flag. Addresses and options themselves are judged by the server. */
 export const networkSpec = (name: string, flags: NetworkFlags): NetworkSpec => {
   const issues: Issue[] = [];
-  for (const subnet of flags.subnet)
-    if (!/^[0-9a-fA-F.:]+\/\d{1,3}$/.test(subnet))
-      issues.push({ field: "--subnet", reason: `"${subnet}" is not a subnet`, remedy: 'Write it like "10.77.0.0/24"' });
+  checkFixed(flags, issues);
+  const fromTemplate = flags.configFrom !== undefined;
   const spec = NetworkSpec.fromPartial({
     annotations: { name, labels: readPairs("--label", flags.label, issues) },
     // Empty: the server chooses.
@@ -70,9 +50,14 @@ export const networkSpec = (name: string, flags: NetworkFlags): NetworkSpec => {
     options: readPairs("--opt", flags.opt, issues),
     internal: flags.internal ?? false,
     attachable: flags.attachable ?? false,
-    ipv4: flags.ipv4,
-    ipv6: flags.ipv6 ?? flags.subnet.some(isV6),
-    ipam: ipamOf(flags, issues),
+    // The families of a template are the template's.
+    ipv4: flags.ipv4 !== false && !fromTemplate,
+    ipv6: flags.ipv6 ?? flags.subnet.some((subnet) => subnet.includes(":")),
+    ipam: ipamConfigs("--subnet", flags.subnet, flags, issues),
+    ipamOptions: readPairs("--ipam-opt", flags.ipamOpt, issues),
+    ingress: flags.ingress ?? false,
+    configOnly: flags.configOnly ?? false,
+    configFrom: flags.configFrom ?? "",
   });
   refuseAll("The command", issues);
   return spec;
