@@ -23,10 +23,10 @@ const network = (backends: number): HostNetwork => ({
   name: "bench",
   driver: "overlay",
   vni: 5000,
-  mtuBytes: 0,
+  options: {},
+  parent: "",
   subnets: [{ subnet: "10.9.0.0/16", gateway: "10.9.255.254" }],
   internal: false,
-  icc: true,
   services: Array.from({ length: SERVICES }, (_, s) => ({
     id: `s${s}`,
     ipv4: v4(0xf000 + s),

@@ -93,7 +93,7 @@ const comparable = (state: HostState, ours: (name: string) => boolean) =>
 const notUplink = (name: string): boolean => name !== "uplink";
 
 const overlay = overlayNetwork(1, { services: [virtualService(overlayNetwork(1), "s", 100, [2])] });
-const bridge = bridgeNetwork(1, { icc: false });
+const bridge = bridgeNetwork(1, { options: { "com.docker.network.bridge.enable_icc": "false" } });
 const wired = host({
   networks: [overlay, bridge],
   containers: [container("t1", attach(overlay, 2), attach(bridge, 2, "eth1"))],

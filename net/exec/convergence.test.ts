@@ -31,7 +31,7 @@ const NETWORKS: readonly HostNetwork[] = [
   overlayNetwork(1),
   overlayNetwork(2, { internal: true }),
   bridgeNetwork(1),
-  bridgeNetwork(2, { internal: true, icc: false }),
+  bridgeNetwork(2, { internal: true, options: { "com.docker.network.bridge.enable_icc": "false" } }),
 ];
 
 const arbitraryHost: fc.Arbitrary<HostNetworks> = fc
@@ -40,17 +40,21 @@ const arbitraryHost: fc.Arbitrary<HostNetworks> = fc
     membership: fc.array(fc.subarray([0, 1, 2, 3]), { minLength: 10, maxLength: 10 }),
     others: fc.subarray([20, 21, 22, 23]),
     vtep: fc.constantFrom(OTHER_VTEP, "192.0.2.3"),
-    mtuBytes: fc.constantFrom(0, 1300),
+    mtu: fc.constantFrom<Readonly<Record<string, string>>>({}, { "com.docker.network.driver.mtu": "1300" }),
     backends: fc.subarray([2, 3, 20]),
   })
-  .map(({ tasks, membership, others, vtep, mtuBytes, backends }) => {
+  .map(({ tasks, membership, others, vtep, mtu, backends }) => {
     const services = [virtualService(NETWORKS[0]!, "s", 100, backends)];
     const containers = tasks.map((n) =>
       container(`t${n}`, ...membership[n]!.map((network, i) => attach(NETWORKS[network]!, n, `eth${i}`))),
     );
     const used = NETWORKS.filter((n) => containers.some((c) => c.attachments.some((a) => a.networkId === n.id)));
     return host({
-      networks: used.map((n) => ({ ...n, mtuBytes, services: n.id === "overlay1" ? services : [] })),
+      networks: used.map((n) => ({
+        ...n,
+        options: { ...n.options, ...mtu },
+        services: n.id === "overlay1" ? services : [],
+      })),
       containers,
       remotes: used.filter((n) => n.driver === "overlay").flatMap((n) => others.map((other) => remote(n, other, vtep))),
     });

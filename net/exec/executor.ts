@@ -7,6 +7,7 @@ import { createNetns, deleteNetns } from "#net/kernel/netns.ts";
 import type { LinkAdd, NeighOp, RouteSpec } from "#net/kernel/rtnl.ts";
 import { writeSysctl } from "#net/kernel/sysctl.ts";
 import { ROUTE_PROTOCOL, type RouteState, type RuleState } from "#net/model/host-state.ts";
+import { LINK_GROUP } from "#net/model/ifname.ts";
 import { DELETE_TABLE } from "#net/plan/nat/ruleset.ts";
 import type { NetOp, NewLink } from "#net/plan/op.ts";
 
@@ -17,7 +18,7 @@ export type Executors = { readonly [K in NetOp["op"]]: (op: Op<K>, kernel: Kerne
 const BRIDGE = { kind: "bridge", mcastSnooping: false, forwardDelay: 0, stp: false } as const;
 
 const linkAdd = ({ ns, name, link }: Op<"link-add">, kernel: Kernel): void => {
-  const common = { name, mtu: link.mtuBytes, ...(link.mac !== "" && { address: link.mac }) };
+  const common = { name, group: LINK_GROUP, mtu: link.mtuBytes, ...(link.mac !== "" && { address: link.mac }) };
   switch (link.kind) {
     case "bridge":
       kernel.rtnl(ns).linkAdd({ ...common, spec: BRIDGE });
@@ -27,6 +28,7 @@ const linkAdd = ({ ns, name, link }: Op<"link-add">, kernel: Kernel): void => {
       const netns = kernel.path(peer.ns);
       const end = {
         name: peer.name,
+        group: LINK_GROUP,
         mtu: mtuBytes,
         ...(peer.mac !== "" && { address: peer.mac }),
         ...(netns !== null && { netns }),
@@ -139,8 +141,12 @@ function one(op: EntryOp, kernel: Kernel): void {
 
 export type Outcome = (op: NetOp, error: TswarmError | null) => void;
 
-/** Carries out all ops, also after one failed: what does not depend on it still gets done. Each outcome is told in order. */
+/**
+ * Carries out all ops, also after one failed: what does not depend on it still gets done. Nothing is done to a link that
+ * could not be made, for there may be one of that name that is someone else's. Each outcome is told in order.
+ */
 export const execute = (ops: readonly NetOp[], kernel: Kernel, outcome: Outcome): void => {
+  const notMade = new Set<string>();
   for (let i = 0; i < ops.length; ) {
     const run = entriesFrom(ops, i);
     if (run.length > 1) {
@@ -150,10 +156,33 @@ export const execute = (ops: readonly NetOp[], kernel: Kernel, outcome: Outcome)
       continue;
     }
     const op = ops[i]!;
-    outcome(op, tolerated(op, attempt(op, kernel)));
+    const missing = linksOf(op).find((link) => notMade.has(link));
+    const error = missing === undefined ? tolerated(op, attempt(op, kernel)) : refusedFor(missing);
+    if (error !== null && op.op === "link-add") notMade.add(`${op.ns}/${op.name}`);
+    outcome(op, error);
     i++;
   }
 };
+
+/** The links that an op works on, as "ns/name". */
+const linksOf = (op: NetOp): string[] => {
+  switch (op.op) {
+    case "link-add":
+      return "master" in op.link ? [`${op.ns}/${op.link.master}`] : [];
+    case "link-set":
+      return [`${op.ns}/${op.name}`, `${op.ns}/${op.change.master ?? ""}`];
+    case "link-up":
+      return [`${op.ns}/${op.name}`];
+    case "addr-add":
+    case "route-set":
+      return [`${op.ns}/${op.link}`];
+    default:
+      return [];
+  }
+};
+
+const refusedFor = (link: string): TswarmError =>
+  new TswarmError("unavailable", `the link ${link.slice(link.indexOf("/") + 1)} could not be made`);
 
 /** Consecutive forwarding and neighbour entries of one namespace go in one send. */
 const entriesFrom = (ops: readonly NetOp[], from: number): EntryOp[] => {

@@ -131,6 +131,7 @@ export class KernelModel {
       isolated: false,
       hairpin: false,
       alias: "",
+      inGroup: true,
       ...("vxlan" in link && { vxlan: link.vxlan }),
       ...("upper" in link && { upper: link.upper }),
     };

@@ -19,6 +19,7 @@ import {
   routeKey,
   ruleKey,
 } from "#net/model/host-state.ts";
+import { LINK_GROUP } from "#net/model/ifname.ts";
 import { digestOfDump } from "#net/plan/nat/ruleset.ts";
 import type { Target } from "#net/plan/target.ts";
 
@@ -72,6 +73,7 @@ const observeLinks = (rtnl: Rtnl, hostNames: Names | undefined): { links: Map<st
       isolated: link.port?.isolated ?? false,
       hairpin: link.port?.hairpin ?? false,
       alias: link.alias ?? "",
+      inGroup: link.group === LINK_GROUP,
       ...(vxlan && { vxlan: { vni: vxlan.id, port: vxlan.port, local: vxlan.local ?? "" } }),
       ...(mode !== undefined && { upper: { lower, mode } }),
     });

@@ -95,8 +95,10 @@ export class Reconciler {
     const errors: ApplyError[] = [];
     const memory = this.#memory!;
     execute(ops, this.#kernel, (op, error) => {
-      if (error === null) memory.apply(op);
-      else errors.push({ namespace: op.ns, object: render(op), code: error.code, reason: error.message });
+      if (error === null) {
+        // After an error the memory is dropped: what the kernel has now may not be what it knows.
+        if (errors.length === 0) memory.apply(op);
+      } else errors.push({ namespace: op.ns, object: render(op), code: error.code, reason: error.message });
     });
     return errors;
   }

@@ -59,7 +59,7 @@ describe("wiring of two hosts", function () {
     ],
   };
   const bridge = bridgeNetwork(1);
-  const quiet = bridgeNetwork(2, { icc: false });
+  const quiet = bridgeNetwork(2, { options: { "com.docker.network.bridge.enable_icc": "false" } });
   const hosts: Host[] = [];
   let segment: ScratchNetns | undefined;
   const children: ChildProcess[] = [];
@@ -246,6 +246,51 @@ describe("wiring of two hosts", function () {
     expect(done(host.reconciler.repair(again)).drift).to.deep.equal([]);
     expectUnreachable(host, "q14", "172.20.2.15");
     expect(ping(host, "q14", UPSTREAM)).to.match(/1 received/);
+  });
+
+  it("wires a routed bridge: open ports are reached by the container's own address, which the outside sees", async () => {
+    const host = hosts[0]!;
+    const options = {
+      "com.docker.network.bridge.gateway_mode_ipv4": "routed",
+      "com.docker.network.bridge.name": "shop0",
+    };
+    const routed = bridgeNetwork(3, { options });
+    const published = [
+      { protocol: "tcp", port: 8080, hostIp: "", target: 8080, backends: [{ ipv4: "172.20.3.12", ipv6: "" }] },
+    ] as const;
+    const containers = [container("r12", attach(routed, 12)), container("r13", attach(routed, 13))];
+    done(host.reconciler.apply(desired(0, { networks: [routed], containers, remotes: [], published })));
+    expect(host.netns.ip("link").map((l) => l.ifname)).to.include("shop0");
+    const upstream = ipIn(segment!);
+    upstream(`route add 172.20.3.0/24 via ${VTEPS[0]}`);
+    children.push(await serve(host, "r12"), await serve(host, "r13"));
+    const inSegment = (address: string): string =>
+      execFileSync(
+        "nsenter",
+        [`--net=${segment!.path}`, "curl", "-s", "-m", "1", "--http0.9", `http://${address}:8080/`],
+        {
+          encoding: "utf8",
+        },
+      );
+    expect(inSegment("172.20.3.12")).to.equal("r12 192.0.2.254");
+    expect(() => inSegment("172.20.3.13")).to.throw();
+    expect(() => inSegment(VTEPS[0])).to.throw();
+    expect(host.inside("c-r13", "ping", "-c1", "-W2", "-n", "192.0.2.254")).to.match(/1 received/);
+    upstream("route del 172.20.3.0/24");
+    expect(host.inside("c-r13", "sh", "-c", "ping -c1 -W0.3 -n 192.0.2.254 || true")).to.match(/ 0 received/);
+  });
+
+  it("does not take a bridge of someone else for its own", () => {
+    const host = hosts[0]!;
+    host.netns.exec("ip", "link", "add", "theirs0", "type", "bridge");
+    const options = { "com.docker.network.bridge.name": "theirs0" };
+    const network = bridgeNetwork(4, { options });
+    const wanted = desired(0, { networks: [network], containers: [container("x2", attach(network, 2))], remotes: [] });
+    const { errors } = host.reconciler.apply(wanted);
+    expect(errors.map((e) => e.code)).to.include("conflict");
+    done(host.reconciler.apply(desired(0)));
+    expect(host.netns.ip("link").find((l) => l.ifname === "theirs0")).to.not.have.property("ifalias");
+    host.netns.exec("ip", "link", "del", "theirs0");
   });
 
   it("brings back a network that was just removed", () => {

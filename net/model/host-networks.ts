@@ -1,5 +1,7 @@
 // What the networking of one host should be: everything the planner needs, nothing about how.
 
+import type { Options } from "#net/model/driver-options.ts";
+
 export type HostNetworks = {
   readonly node: NodeDataPath;
   /** Networks that a local container is on. */
@@ -28,7 +30,7 @@ export type NodeDataPath = {
   readonly dataPathPort: number;
 };
 
-export type Driver = "none" | "host" | "bridge" | "overlay";
+export type Driver = "none" | "host" | "bridge" | "overlay" | "macvlan" | "ipvlan";
 
 export type HostNetwork = {
   readonly id: string;
@@ -36,13 +38,12 @@ export type HostNetwork = {
   readonly driver: Driver;
   /** Overlay only, else 0. */
   readonly vni: number;
-  /** Asked for by the user; 0: what the underlay allows. */
-  readonly mtuBytes: number;
-  /** At most one of each family. */
+  /** As stored: see driver-options.ts. */
+  readonly options: Options;
+  /** macvlan and ipvlan: the link of this host that the containers share; "" when the network has none here. */
+  readonly parent: string;
   readonly subnets: readonly { readonly subnet: string; readonly gateway: string }[];
   readonly internal: boolean;
-  /** Bridge only: containers reach each other. */
-  readonly icc: boolean;
   /** Services with a virtual address on this network: every container of the network reaches them. */
   readonly services: readonly VirtualService[];
   /** Only on the network over which hosts pass on what they accept for published ports. */

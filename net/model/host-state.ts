@@ -42,6 +42,8 @@ export type LinkState = {
   /** A port that may send back what came in through it. */
   readonly hairpin: boolean;
   readonly alias: string;
+  /** In LINK_GROUP. */
+  readonly inGroup: boolean;
   readonly vxlan?: VxlanState;
   /** macvlan, ipvlan and vlan only. */
   readonly upper?: UpperState;
@@ -106,6 +108,7 @@ const LOOPBACK: LinkState = {
   isolated: false,
   hairpin: false,
   alias: "",
+  inGroup: false,
 };
 
 /** A namespace as the kernel makes it. */

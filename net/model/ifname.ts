@@ -35,6 +35,9 @@ export const overlayNs = (vni: number): string => `o-${vni}`;
 export const isOverlayNs = (ns: string): boolean => ns.startsWith("o-");
 export const isContainerNs = (ns: string): boolean => ns.startsWith("c-");
 
+/** Group of every link that we make, given at creation: until it has its alias nothing else tells whose it is. */
+export const LINK_GROUP = 0x7473;
+
 /** Alias of every link that we make. */
 export const MARK = "tswarm:";
 export const mark = (what: string): string => `${MARK}${what}`;

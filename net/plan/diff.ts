@@ -136,7 +136,7 @@ const OUR_KINDS: ReadonlySet<string> = new Set<TargetLink["kind"]>([
 
 const isOurs = (ns: string, link: LinkState): boolean => {
   if (!OUR_KINDS.has(link.kind)) return false;
-  return isOverlayNs(ns) || link.alias.startsWith(MARK) || (ns === "" && isOurHostName(link.name));
+  return isOverlayNs(ns) || link.inGroup || link.alias.startsWith(MARK) || (ns === "" && isOurHostName(link.name));
 };
 
 /** "replace": delete and make again; "remade": its other end does that; "add" over a foreign link fails and is reported. */
@@ -144,7 +144,8 @@ type Fate = "keep" | "add" | "replace" | "remade";
 
 const fateOf = (pass: Pass, want: TargetLink, have: LinkState | undefined): Fate => {
   if (have === undefined) return "add";
-  if (!fits(want, have)) return isOurs(pass.ns, have) ? "replace" : "add";
+  if (!isOurs(pass.ns, have)) return "add";
+  if (!fits(want, have)) return "replace";
   if (want.kind !== "veth") return "keep";
   // A pair lives and dies as one.
   if (want.peer !== undefined)
@@ -152,7 +153,7 @@ const fateOf = (pass: Pass, want: TargetLink, have: LinkState | undefined): Fate
   const outer = outerEnds(pass.target).get(`${pass.ns}/${want.name}`)!;
   const existing = pass.observed.namespaces.get(outer.ns)?.links.get(outer.link.name);
   if (existing === undefined && hasOuterEnd(pass, have)) return "remade";
-  if (existing === undefined) return isOurs(pass.ns, have) ? "replace" : "add";
+  if (existing === undefined) return "replace";
   return fits(outer.link, existing) ? "keep" : "remade";
 };
 

@@ -25,9 +25,9 @@ const both = virtualService(app, "web", 100, [2]);
 const web = { ...both, backends: [...both.backends, { ipv4: "10.1.0.9", ipv6: "" }] };
 const idle = { ...virtualService(app, "idle", 101), ipv6: "" };
 const overlay = { ...app, services: [web, idle] };
-const internal = overlayNetwork(2, { internal: true, mtuBytes: 1400 });
+const internal = overlayNetwork(2, { internal: true, options: { "com.docker.network.driver.mtu": "1400" } });
 const bridge = bridgeNetwork(1);
-const quiet = bridgeNetwork(2, { internal: true, icc: false });
+const quiet = bridgeNetwork(2, { internal: true, options: { "com.docker.network.bridge.enable_icc": "false" } });
 
 const member = (n: number, vtep: string): MeshMember => ({
   ipv4: `10.3.0.${n}`,

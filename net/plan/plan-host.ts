@@ -23,6 +23,8 @@ const DRIVERS: { readonly [K in Driver]: PlanNetwork } = {
   host: planHostNetwork,
   bridge: planBridge,
   overlay: planOverlay,
+  macvlan: planNone,
+  ipvlan: planNone,
 };
 
 /**

@@ -26,6 +26,7 @@ export const emptyHost = (): HostState => {
     isolated: false,
     hairpin: false,
     alias: "",
+    inGroup: false,
   };
   host.links.set("uplink", link);
   host.addresses.set("uplink 192.0.2.1/24", { link: "uplink", address: "192.0.2.1/24" });
@@ -37,13 +38,13 @@ export const overlayNetwork = (n: number, change: Partial<HostNetwork> = {}): Ho
   name: `app${n}`,
   driver: "overlay",
   vni: 4096 + n,
-  mtuBytes: 0,
+  options: {},
+  parent: "",
   subnets: [
     { subnet: `10.${n}.0.0/24`, gateway: `10.${n}.0.1` },
     { subnet: `fd00:${n}::/64`, gateway: `fd00:${n}::1` },
   ],
   internal: false,
-  icc: true,
   services: [],
   ...change,
 });

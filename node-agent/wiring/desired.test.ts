@@ -99,7 +99,8 @@ describe("desiredNetworks", () => {
       },
     ]);
     expect(networks.map((n) => n.id)).to.deep.equal(["over"]);
-    expect(networks[0]).to.include({ driver: "overlay", vni: 4097, mtuBytes: 1300, icc: true, internal: false });
+    expect(networks[0]).to.include({ driver: "overlay", vni: 4097, internal: false });
+    expect(networks[0]!.options).to.deep.equal({ "com.docker.network.driver.mtu": "1300" });
     expect(remotes.map((r) => r.ipv4)).to.deep.equal(["10.1.0.9"]);
   });
 
@@ -110,12 +111,11 @@ describe("desiredNetworks", () => {
   });
 
   it("names interfaces in the order of the attachments", () => {
-    const { containers, networks } = desired("t2");
+    const { containers } = desired("t2");
     expect(containers[0]!.attachments.map((a) => `${a.ifname} ${a.networkId}`)).to.deep.equal([
       "eth0 over",
       "eth1 bri",
     ]);
-    expect(networks.find((n) => n.id === "bri")!.icc).to.equal(false);
   });
 
   it("gives a task on the host's network no namespace, and one on none a namespace without interfaces", () => {

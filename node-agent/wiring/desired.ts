@@ -32,8 +32,6 @@ type HostPort = Pick<PublishedPort, "protocol" | "port" | "hostIp">;
 
 export type Self = NodeDataPath & { readonly nodeId: string };
 
-const MTU_OPTION = "com.docker.network.driver.mtu";
-const ICC_OPTION = "com.docker.network.bridge.enable_icc";
 const DRIVERS: readonly Driver[] = ["none", "host", "bridge", "overlay"];
 
 /**
@@ -149,16 +147,15 @@ const freeName = (taken: Set<string>): string => {
 
 const networkOf = (network: Network, services: readonly ServiceEndpoint[]): HostNetwork => {
   const spec = network.spec!;
-  const mtu = Number(spec.options[MTU_OPTION] ?? 0);
   return {
     id: network.id,
     name: spec.annotations?.name ?? "",
     driver: driverOf(network)!,
     vni: network.vni,
-    mtuBytes: Number.isInteger(mtu) && mtu > 0 ? mtu : 0,
+    options: spec.options,
+    parent: "",
     subnets: network.subnets.map(({ subnet, gateway }) => ({ subnet, gateway })),
     internal: spec.internal,
-    icc: spec.options[ICC_OPTION] !== "false",
     services: services.filter((s) => s.vip4 !== "" || s.vip6 !== "").map(serviceOf),
   };
 };

@@ -3,6 +3,7 @@
 // gateway has the same address and MAC on every node, so that a container leaves through its own one.
 
 import { familyOf, splitPrefix } from "#net/model/cidr.ts";
+import { overlayOptions } from "#net/model/driver-options.ts";
 import { DEFAULT_ROUTE, MAIN_TABLE } from "#net/model/host-state.ts";
 import {
   egressName,
@@ -17,7 +18,7 @@ import { deriveMac } from "#net/model/mac.ts";
 import type { NetworkOnHost, PlanNetwork } from "#net/plan/drivers/driver.ts";
 import { wantVeth } from "#net/plan/drivers/veth.ts";
 import { wantForwarding } from "#net/plan/forwarding.ts";
-import { type Door, overlayRuleset } from "#net/plan/nat/masquerade.ts";
+import { type Door, type DoorPrefix, overlayRuleset } from "#net/plan/nat/masquerade.ts";
 import { meshChains, wantMesh } from "#net/plan/overlay/mesh.ts";
 import { overlayMtu } from "#net/plan/overlay/mtu.ts";
 import { transitOf } from "#net/plan/overlay/transit.ts";
@@ -36,7 +37,7 @@ export const planOverlay: PlanNetwork = (on, target) => {
   const { network, node } = on;
   const nsName = overlayNs(network.vni);
   const ns = targetNamespace(target, nsName);
-  const mtuBytes = overlayMtu(on.underlayMtuBytes, node.vtep, network.mtuBytes);
+  const mtuBytes = overlayMtu(on.underlayMtuBytes, node.vtep, overlayOptions(network.options).mtuBytes);
   const alias = mark(network.id);
   const mac = network.mesh?.self.mac ?? deriveMac(network.id);
   // The bridge's IPv6 address is everywhere, so duplicate detection would find it.
@@ -89,7 +90,7 @@ const wantWayOut = (target: Target, ns: TargetNamespace, { network }: NetworkOnH
   const up = { name: OVERLAY_UPLINK, kind: "veth", mac: "", mtuBytes, master: "", isolated: false } as const;
   wantLink(ns, { ...up, alias: mark(network.id) });
   const subnets = network.subnets.map(({ subnet }) => subnet);
-  const prefixes: string[] = [];
+  const prefixes: DoorPrefix[] = [];
   for (const family of new Set(subnets.map((subnet) => familyOf(splitPrefix(subnet).address)))) {
     const [hostEnd, overlayEnd, prefix] =
       family === 4
@@ -99,16 +100,18 @@ const wantWayOut = (target: Target, ns: TargetNamespace, { network }: NetworkOnH
     wantAddress(host, link, `${hostEnd}/${length}`);
     wantAddress(ns, OVERLAY_UPLINK, `${overlayEnd}/${length}`);
     wantRoute(ns, { table: MAIN_TABLE, destination: DEFAULT_ROUTE[family], via: hostEnd, link: OVERLAY_UPLINK });
-    prefixes.push(prefix);
+    prefixes.push({ prefix, masquerade: true, routed: false });
   }
-  wantForwarding(host, prefixes);
+  wantForwarding(
+    host,
+    prefixes.map(({ prefix }) => prefix),
+  );
   wantForwarding(ns, subnets);
   const { mesh } = network;
   ns.ruleset = overlayRuleset(mesh === undefined ? [] : meshChains(network, mesh));
-  if (mesh === undefined) return { link, prefixes, internal: false };
-  for (const destination of subnets) {
+  for (const destination of mesh === undefined ? [] : subnets) {
     const via = familyOf(splitPrefix(destination).address) === 4 ? transit.overlay4 : transit.overlay6;
     wantRoute(host, { table: MAIN_TABLE, destination, via, link });
   }
-  return { link, prefixes, internal: false, mesh: true };
+  return { link, prefixes, internal: false };
 };

@@ -1,5 +1,5 @@
-// Ways out, and what must not become one: source translation where packets leave a host or an overlay, and no forwarding
-// between networks or into internal ones.
+// Ways out and in: source translation where packets leave a host or an overlay, no forwarding between networks or into
+// internal ones, and none from outside but to published ports.
 
 import { familyOf, splitPrefix } from "#net/model/cidr.ts";
 import type { PublishedPort } from "#net/model/host-networks.ts";
@@ -19,40 +19,51 @@ export const overlayRuleset = (mesh: readonly Chain[]): Ruleset =>
     },
   ])!;
 
-/** A link of ours in the host's namespace behind which containers are: a bridge, or the way out of an overlay. */
-export type Door = {
-  readonly link: string;
-  readonly prefixes: readonly string[];
-  readonly internal: boolean;
-  /** Hosts pass on to its containers what they accept for published ports, and nothing else. */
-  readonly mesh?: boolean;
+export type DoorPrefix = {
+  readonly prefix: string;
+  /** What leaves the host has the host's address. */
+  readonly masquerade: boolean;
+  /** Reached from outside by its own addresses: ports are open, not translated. */
+  readonly routed: boolean;
 };
+
+/** A link of ours in the host's namespace behind which containers are: a bridge, or the way out of an overlay. */
+export type Door = { readonly link: string; readonly prefixes: readonly DoorPrefix[]; readonly internal: boolean };
 
 /** In the host's namespace. */
 export const hostRuleset = (doors: readonly Door[], published: readonly PublishedPort[]): Ruleset | undefined => {
   if (doors.length === 0) return undefined;
-  const all = anyOf(quoted(doors.map((door) => door.link)));
-  const internal = doors.filter((door) => door.internal).map((door) => door.link);
   const publish = publishRules(published, doors);
-  const forward: string[] = [...publish.forward];
-  if (internal.length > 0)
-    forward.push(`iifname ${anyOf(quoted(internal))} drop`, `oifname ${anyOf(quoted(internal))} drop`);
-  forward.push(`iifname ${all} oifname ${all} jump between`);
-  for (const { link, mesh } of doors) if (mesh) forward.push(`oifname "${link}" ct state new drop`);
+  const all = anyOf(quoted(doors.map((door) => door.link)));
+  const internal = anyOf(quoted(doors.filter((door) => door.internal).map((door) => door.link)));
+  const hasInternal = doors.some((door) => door.internal);
+  const routed = doors.flatMap(({ prefixes }) => prefixes.filter((p) => p.routed).map(({ prefix }) => prefix));
+  const forward = [
+    ...publish.forward,
+    ...(hasInternal ? [`iifname ${internal} drop`, `oifname ${internal} drop`] : []),
+    `iifname ${all} oifname ${all} jump between`,
+    ...routed.map((prefix) => `${ipOf(prefix)} daddr ${prefix} meta l4proto { icmp, ipv6-icmp } accept`),
+    `iifname != ${all} oifname ${all} ct state new drop`,
+  ];
   const between = doors.map(({ link }) => `iifname "${link}" oifname "${link}" return`);
   const masquerade = doors
     .filter((door) => !door.internal)
     .flatMap(({ link, prefixes }) =>
-      prefixes.map((prefix) => {
-        const ip = familyOf(splitPrefix(prefix).address) === 4 ? "ip" : "ip6";
-        return `${ip} saddr ${prefix} oifname != "${link}" masquerade`;
-      }),
+      prefixes
+        .filter((p) => p.masquerade)
+        .map(({ prefix }) => `${ipOf(prefix)} saddr ${prefix} oifname != "${link}" masquerade`),
     );
   const chains: Chain[] = [
     ...publish.chains,
     { name: "between", rules: [...between, "drop"] },
     { name: "forward", hook: "filter hook forward priority 0", rules: forward },
-    { name: "postrouting", hook: "nat hook postrouting priority 100", rules: [...publish.postrouting, ...masquerade] },
+    {
+      name: "postrouting",
+      hook: "nat hook postrouting priority 100",
+      rules: [...publish.postrouting, ...masquerade],
+    },
   ];
   return makeRuleset(chains);
 };
+
+const ipOf = (prefix: string): string => (familyOf(splitPrefix(prefix).address) === 4 ? "ip" : "ip6");

@@ -5,7 +5,7 @@
 // link that it takes, and so does what would come back over the link that it came from. IPv6 has no such way for ::1 (the
 // kernel has no route_localnet for it): a connection to [::1] is refused.
 
-import { familyOf } from "#net/model/cidr.ts";
+import { contains, familyOf, splitPrefix } from "#net/model/cidr.ts";
 import type { PublishedPort } from "#net/model/host-networks.ts";
 import type { Door } from "#net/plan/nat/masquerade.ts";
 import { anyOf, type Chain, quoted } from "#net/plan/nat/ruleset.ts";
@@ -26,11 +26,13 @@ export type PublishRules = {
 /** `doors`: the links behind which backends are. */
 export const publishRules = (published: readonly PublishedPort[], doors: readonly Door[]): PublishRules => {
   if (published.length === 0) return { chains: [], forward: [], postrouting: [] };
+  const isRouted: IsRouted = (address) =>
+    doors.some(({ prefixes }) => prefixes.some(({ prefix, routed }) => routed && contains(prefix, address)));
   const links = anyOf(quoted(doors.map(({ link }) => link)));
   const dispatch = "fib daddr type local jump published";
   return {
     chains: [
-      ...published.map((port) => ({ name: chainName(port), rules: translate(port) })),
+      ...published.map((port) => ({ name: chainName(port), rules: translate(port, isRouted) })),
       { name: PUBLISHED, rules: dispatchRules(published) },
       // A container could otherwise reach what listens on the host's loopback address only: see `route_localnet`.
       {
@@ -41,12 +43,12 @@ export const publishRules = (published: readonly PublishedPort[], doors: readonl
       { name: "prerouting", hook: "nat hook prerouting priority -100", rules: [dispatch] },
       { name: "output", hook: "nat hook output priority -100", rules: ["ip6 daddr ::1 accept", dispatch] },
     ],
-    forward: ["ct status dnat accept"],
+    forward: ["ct status dnat accept", ...published.flatMap((port) => open(port, isRouted))],
     postrouting: [
       `ip saddr 127.0.0.0/8 oifname ${links} masquerade`,
       ...doors.flatMap(({ link, prefixes }) =>
-        prefixes.map((prefix) => {
-          const { ip } = FAMILIES.find(({ family }) => family === familyOf(prefix))!;
+        prefixes.map(({ prefix }) => {
+          const { ip } = FAMILIES.find(({ family }) => family === familyOf(splitPrefix(prefix).address))!;
           return `${ip} saddr ${prefix} oifname "${link}" ct status dnat masquerade`;
         }),
       ),
@@ -66,13 +68,26 @@ const dispatchRules = (published: readonly PublishedPort[]): string[] => {
   return rules;
 };
 
-const translate = ({ backends, target, protocol }: PublishedPort): string[] =>
+type IsRouted = (address: string) => boolean;
+
+const addressesOf = ({ backends }: PublishedPort, family: 4 | 6): string[] =>
+  backends.map(({ ipv4, ipv6 }) => (family === 4 ? ipv4 : ipv6)).filter((a) => a !== "");
+
+/** Where containers are reached by their own addresses, publishing a port lets it be reached. */
+const open = (port: PublishedPort, isRouted: IsRouted): string[] =>
+  FAMILIES.flatMap(({ family, ip }) =>
+    addressesOf(port, family)
+      .filter(isRouted)
+      .map((address) => `${ip} daddr ${address} ${port.protocol} dport ${port.target} accept`),
+  );
+
+const translate = (port: PublishedPort, isRouted: IsRouted): string[] =>
   FAMILIES.flatMap(({ family, ip }) => {
-    const addresses = backends.map(({ ipv4, ipv6 }) => (family === 4 ? ipv4 : ipv6)).filter((a) => a !== "");
+    const addresses = addressesOf(port, family).filter((address) => !isRouted(address));
     if (addresses.length === 0) return [];
     const only = family === 4 ? "meta nfproto ipv4" : "meta nfproto ipv6";
-    const choice = anyOf(addresses.map((address, i) => `${i} : ${address} . ${target}`));
-    return [`${only} meta l4proto ${protocol} dnat ${ip} to numgen random mod ${addresses.length} map ${choice}`];
+    const choice = anyOf(addresses.map((address, i) => `${i} : ${address} . ${port.target}`));
+    return [`${only} meta l4proto ${port.protocol} dnat ${ip} to numgen random mod ${addresses.length} map ${choice}`];
   });
 
 const chainName = ({ protocol, port, hostIp }: PublishedPort): string =>
