@@ -15,8 +15,6 @@ const NAME = "tswflt";
 const MARKS = [NAME];
 const MANAGERS = ["node1", "node2", "node3"];
 const NODES = [...MANAGERS, "node4"];
-/** Long enough that an agent is back before its node counts as down. */
-const HEARTBEAT_MS = 2_000;
 /** Far above what is measured: other work runs on the machine. */
 const WRITABLE_MS = 10_000;
 
@@ -100,8 +98,13 @@ describe("faults", function () {
     };
   };
 
-  /** Writes through another manager while `hurt` happens to the leader. */
-  const writeThrough = async (what: string, prefix: string, hurt: (leader: string) => void): Promise<void> => {
+  /** Writes through another manager while `hurt` happens to the leader, and once a write was accepted, `heal`. */
+  const writeThrough = async (
+    what: string,
+    prefix: string,
+    hurt: (leader: string) => void,
+    heal = async (_leader: string) => {},
+  ): Promise<void> => {
     const victim = leader();
     const other = MANAGERS.find((m) => m !== victim)!;
     const writer = startWriter(other, prefix);
@@ -115,6 +118,7 @@ describe("faults", function () {
       writer.acknowledged.find((a) => a.began > since),
     );
     console.log(`      measured: ${what}: a write is accepted again after ${Math.round(first.ended - since)} ms`);
+    await heal(victim);
     await enough(20);
     await writer.stop();
     const known = at(other, "network", "ls", "--format", "{{.Name}}").split("\n");
@@ -127,7 +131,8 @@ describe("faults", function () {
     await findCluster(NAME)?.down();
     clean = footprint(MARKS);
     const since = performance.now();
-    cluster = await startCluster(NAME, 71, NODES.length, MANAGERS.length, [`--dispatcher-heartbeat=${HEARTBEAT_MS}ms`]);
+    // With the heartbeat that users have: an agent that is killed is back before its node counts as down.
+    cluster = await startCluster(NAME, 71, NODES.length, MANAGERS.length);
     measured("four nodes with their images", since);
     at("node1", "network", "create", "--driver", "overlay", "--subnet", "10.71.0.0/24", "net");
     at(
@@ -171,15 +176,17 @@ describe("faults", function () {
 
   it("the leader's agent and manager are killed: writes go on, nothing acknowledged is lost", async () => {
     const before = containers();
-    let victim = "";
-    await writeThrough("agent and manager of the leader killed", "a", (name) => {
-      victim = name;
-      kill(cluster.agentPid(name), cluster.managerPid(name));
-    });
-    const since = performance.now();
-    await cluster.startAgent(victim);
+    await writeThrough(
+      "agent and manager of the leader killed",
+      "a",
+      (victim) => kill(cluster.agentPid(victim), cluster.managerPid(victim)),
+      async (victim) => {
+        const since = performance.now();
+        await cluster.startAgent(victim);
+        measured("the agent answers again", since);
+      },
+    );
     await allReady();
-    measured("all ready after the agent's start", since);
     expect(containers()).to.deep.equal(before);
   });
 
