@@ -23,7 +23,14 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "control-plane/specs": ["base", "proto/gen", "net/model", "net/ipam"],
   "control-plane/stack": ["base", "proto/gen", "control-plane/specs"],
   "control-plane/state": ["base", "proto/gen"],
-  "control-plane/allocator": ["base", "proto/gen", "net/model", "net/ipam", "control-plane/state"],
+  "control-plane/allocator": [
+    "base",
+    "proto/gen",
+    "net/model",
+    "net/ipam",
+    "control-plane/state",
+    "control-plane/specs",
+  ],
   "control-plane/scheduler": [
     "base",
     "proto/gen",

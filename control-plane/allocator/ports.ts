@@ -1,8 +1,7 @@
 // Published ports. Those of the mesh belong to a service, one number and protocol to one of them; those of mode host to a task on
 // its node, which the scheduler finds for them. Nothing is remembered: what is taken follows from the state.
 import { refuse } from "#base/errors.ts";
-import { sameData } from "#control-plane/orchestrator/same-data.ts";
-import { collide, hostPorts, ingressPorts, portText, protocolName } from "#control-plane/specs/ports.ts";
+import { collide, hostPorts, ingressPorts, portText, protocolName, samePort } from "#control-plane/specs/ports.ts";
 import { hasEnded } from "#control-plane/state/keys.ts";
 import type { ReadTx } from "#control-plane/state/types.ts";
 import {
@@ -145,7 +144,8 @@ export const lacksPorts = ({ ports }: Pick<ServiceSpec, "ports">, allocated: rea
   ports.length !== allocated.length ||
   ports.some((port, i) => {
     const chosen = port.published === 0 && port.mode === PortMode.INGRESS;
-    return !sameData(chosen ? { ...port, published: allocated[i]!.published || -1 } : port, allocated[i]);
+    const has = allocated[i]!;
+    return !samePort(chosen ? { ...port, published: has.published || -1 } : port, has);
   });
 
 /**

@@ -44,6 +44,14 @@ export const collide = (
 ): boolean =>
   a.published !== 0 && a.published === b.published && a.protocol === b.protocol && sameHostIp(a.hostIp, b.hostIp);
 
+export const samePort = (a: PortConfig, b: PortConfig): boolean =>
+  a.name === b.name &&
+  a.protocol === b.protocol &&
+  a.target === b.target &&
+  a.published === b.published &&
+  a.mode === b.mode &&
+  a.hostIp === b.hostIp;
+
 export const ingressPorts = (ports: readonly PortConfig[]): PortConfig[] =>
   ports.filter((port) => port.mode === PortMode.INGRESS);
 

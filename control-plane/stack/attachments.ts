@@ -1,5 +1,5 @@
 // `networks:` of a service: a list of names, or a mapping with addresses and names of each attachment.
-import { OPTION_REMEDY, PINNED_REMEDY, parsePinned, setEndpointOption } from "#control-plane/stack/attachment-text.ts";
+import { OPTION_REMEDY, PINNED_REMEDY, parsePinned, setEndpointOption } from "#control-plane/specs/attachment-text.ts";
 import {
   entries,
   fields,

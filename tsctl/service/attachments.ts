@@ -6,7 +6,7 @@ import {
   parsePinned,
   setEndpointOption,
   setSysctl,
-} from "#control-plane/stack/attachment-text.ts";
+} from "#control-plane/specs/attachment-text.ts";
 import { parseSize, splitPair } from "#control-plane/stack/quantities.ts";
 import { type Mount, NetworkAttachmentConfig } from "#proto/gen/types.ts";
 import { splitFields } from "#tsctl/flags/csv.ts";

@@ -2,7 +2,6 @@
 import { formatAddress } from "#net/ipam/prefix.ts";
 import { familyOf, parseAddress } from "#net/model/cidr.ts";
 import type { NetworkAttachmentConfig } from "#proto/gen/types.ts";
-import { splitPair } from "./quantities.ts";
 
 const MAX_ADDRESSES = 10_000;
 
@@ -41,8 +40,8 @@ export const setEndpointOption = (
 
 /** "net.ipv4.conf.IFNAME.log_martians=1" */
 export const setSysctl = (config: Pick<NetworkAttachmentConfig, "sysctls">, pair: string): void => {
-  const [key, value] = splitPair(pair);
-  config.sysctls[key] = value;
+  const at = pair.indexOf("=");
+  config.sysctls[at < 0 ? pair : pair.slice(0, at)] = at < 0 ? "" : pair.slice(at + 1);
 };
 
 export const OPTION_REMEDY = `Known are ${IFNAME} and ${SYSCTLS}`;
