@@ -29,17 +29,18 @@ export const candidates = (tx: ReadTx): Candidate[] => {
   const found: Candidate[] = [];
   const inMesh: InMesh = (protocol, published) => tx.serviceByPort(protocol, published) !== undefined;
   for (const node of tx.all("node")) {
+    const tasks = tx.tasksOfNode(node.id);
     const candidate: Candidate = {
       node,
       freeCpus: node.description?.resources?.nanoCpus ?? 0,
       freeMemory: node.description?.resources?.memoryBytes ?? 0,
-      ports: new HostPorts(node, inMesh),
+      ports: new HostPorts(node, tasks, inMesh),
       tasks: 0,
       serviceTasks: 0,
       failing: false,
       rank: 0,
     };
-    for (const task of tx.tasksOfNode(node.id)) {
+    for (const task of tasks) {
       if (hasEnded(task)) continue;
       take(candidate, task);
       if (isLive(task)) candidate.tasks++;

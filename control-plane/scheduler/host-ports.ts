@@ -15,10 +15,15 @@ export class HostPorts {
   readonly #taken = new Map<number, Taken[]>();
   readonly #inMesh: InMesh;
 
-  constructor(node: Node, inMesh: InMesh) {
+  /** `tasks`: all of the node, ended ones too; those that have not ended are added by `add`. */
+  constructor(node: Node, tasks: readonly Task[], inMesh: InMesh) {
     this.#inMesh = inMesh;
-    for (const { protocol, port, hostIp } of node.description?.hostPorts ?? [])
-      this.#take({ protocol, published: port, hostIp });
+    // What a container on network host listens on may still be told after its end: it is no stranger's.
+    const ours = tasks.flatMap((task) => task.ports);
+    for (const { protocol, port, hostIp } of node.description?.hostPorts ?? []) {
+      const listener = { protocol, published: port, hostIp };
+      if (!ours.some((own) => collide(own, listener))) this.#take(listener);
+    }
   }
 
   /** The ports of a task that is on this node and has not ended. */

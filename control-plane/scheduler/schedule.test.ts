@@ -5,7 +5,7 @@ import { createState } from "#control-plane/state/state.ts";
 import type { State, Tx } from "#control-plane/state/types.ts";
 import {
   type DeepPartial,
-  type Node,
+  Node,
   NodeAvailability,
   NodeState,
   type PortConfig,
@@ -23,7 +23,8 @@ const ctx = { now: 1_000_000, newId: () => "unused" };
 const commit = (state: State, write: (tx: Tx) => void): void => {
   const tx = state.begin();
   write(tx);
-  state.apply(state.index + 1, { id: String(state.index), time: ctx.now, changes: tx.changes() });
+  const command = { id: String(state.index), time: ctx.now, changes: tx.changes() };
+  expect(state.apply(state.index + 1, command)).to.deep.equal({ ok: true });
 };
 
 const withNodes = (...nodes: Node[]): State => {
@@ -202,6 +203,20 @@ describe("scheduler", () => {
     expect(errorOf(state, "web")).to.equal(
       "no suitable node (1 node not available for new tasks; port 80/tcp in use on 1 node)",
     );
+  });
+
+  it("knows the listener of a task that has ended from a stranger's", () => {
+    const state = withNodes(makeNode("n1"));
+    expect(place(state, "old", 1, {}, [port(80)])).to.deep.equal(["n1"]);
+    const [old] = state.tasksOfService("old");
+    const hostPorts = [{ protocol: PortProtocol.TCP, port: 80, hostIp: "", owner: "nginx (pid 1)" }];
+    commit(state, (tx) => {
+      const node = tx.get("node", "n1")!;
+      tx.put("node", Node.fromPartial({ ...node, description: { ...node.description!, hostPorts } }));
+      tx.put("task", { ...old!, status: { ...old!.status!, state: TaskState.TASK_SHUTDOWN } });
+    });
+    const placed = place(state, "new", 1, {}, [port(80)]);
+    expect([placed, errorOf(state, "new")]).to.deep.equal([["n1"], ""]);
   });
 
   it("finds free ports on the node, none that the mesh has, and gives none twice", () => {
