@@ -1,0 +1,78 @@
+// No request is lost while tasks are replaced: a client opens connections as fast as it can through updates and drains, real
+// HTTP by virtual IP, from each node.
+import { expect } from "chai";
+import { eventually, list, startCluster } from "#test-cluster/e2e/fixture.ts";
+import { type HttpResult, startHttpClient } from "#test-cluster/e2e/http-client.ts";
+import { findCluster, type TestCluster, tsctl } from "#test-cluster/netns/cluster.ts";
+import { type LiveContainer, liveContainers } from "#test-cluster/netns/containers.ts";
+import { type Footprint, footprint } from "#test-cluster/netns/footprint.ts";
+
+const NAME = "tswzero";
+const MARKS = [NAME];
+const UPDATES = 20;
+
+describe("zero loss", function () {
+  this.timeout(120_000);
+  let cluster: TestCluster;
+  let clean: Footprint;
+  const at = (node: string, ...args: string[]) => tsctl(cluster.node(node), ...args);
+  const container = (service: string): LiveContainer => {
+    const [task] = list(cluster, "node1", "service", "ps", service).filter((t) => t.DesiredState === "Running");
+    return liveContainers(cluster).find((c) => c.taskId.startsWith(task!.ID!))!;
+  };
+  const vip = (service: string): string =>
+    JSON.parse(at("node1", "service", "inspect", service))[0].vips[0].ipv4.split("/")[0];
+
+  before(async () => {
+    await findCluster(NAME)?.down();
+    clean = footprint(MARKS);
+    cluster = await startCluster(NAME, 65);
+    at("node1", "network", "create", "--driver", "overlay", "net");
+    const web = ["--replicas", "3", "--update-order", "start-first", "--update-monitor", "1ms", "localhost/web:1"];
+    at("node1", "service", "create", "--name", "web", "--network", "net", ...web);
+    const client = ["--constraint", "node.hostname==node1", "localhost/tools:1"];
+    at("node1", "service", "create", "--name", "client", "--network", "net", ...client);
+  });
+  after(async () => {
+    await cluster?.down();
+    expect(footprint(MARKS)).to.deep.equal(clean);
+  });
+
+  const updated = () =>
+    eventually("the update is complete", 20_000, () =>
+      /"state": "completed"/.test(at("node1", "service", "inspect", "web")),
+    );
+  /** Three tasks run, none of them on `node`, and none has to leave any more. */
+  const leftNode = (node: string) =>
+    eventually(`no task on ${node}`, 20_000, () => {
+      const live = list(cluster, "node1", "service", "ps", "web").filter((t) => /^Running/.test(t.CurrentState!));
+      return live.length === 3 && live.every((t) => t.DesiredState === "Running" && t.Node !== node);
+    });
+
+  it("through rolling updates and drained nodes, start first", async () => {
+    const address = vip("web");
+    const client = await startHttpClient(container("client"), address);
+    let result: HttpResult | undefined;
+    try {
+      let began = performance.now();
+      for (let i = 0; i < UPDATES; i++) {
+        at("node1", "service", "update", "--detach", "--force", "--update-parallelism", String(1 + (i % 3)), "web");
+        await updated();
+      }
+      console.log(`      measured: ${UPDATES} updates ${Math.round(performance.now() - began)} ms`);
+      began = performance.now();
+      for (const node of ["node3", "node2", "node3", "node2"]) {
+        at("node1", "node", "update", "--availability", "drain", node);
+        await leftNode(node);
+        at("node1", "node", "update", "--availability", "active", node);
+      }
+      console.log(`      measured: 4 drains ${Math.round(performance.now() - began)} ms`);
+    } finally {
+      result = await client.stop();
+    }
+    const { answered, servers, failed } = result;
+    console.log(`      measured: ${answered} requests to ${servers.length} tasks`);
+    expect(failed).to.deep.equal([]);
+    expect(servers.length).to.be.greaterThan(UPDATES);
+  });
+});
