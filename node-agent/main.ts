@@ -1,6 +1,7 @@
 // The agent: one process on every node. It wires itself together here; what each part does stands in its own folder.
 import { mkdirSync, rmSync } from "node:fs";
 import { flushCompileCache } from "node:module";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { TswarmError } from "#base/errors.ts";
@@ -55,7 +56,8 @@ const main = async (): Promise<void> => {
     tasks.assign(view);
   };
 
-  const description = async () => describeNode({ images, labels: config.labels, name: config.hostname, wiring });
+  const ownName = config.hostname ?? hostname();
+  const description = async () => describeNode({ images, labels: config.labels, name: ownName, wiring });
   const node = createClusterNode({
     config,
     clock: realClock,
@@ -71,7 +73,8 @@ const main = async (): Promise<void> => {
           logger.warn("stream failed", { stream: request.streamId, error }),
         ),
     },
-    onMember: ({ nodeId }, vtep) => wiring.setSelf({ nodeId, vtep }),
+    onMember: ({ nodeId, address, labels }) =>
+      wiring.setSelf({ nodeId, vtep: address, hostname: ownName, labels: { ...config.labels, ...labels } }),
     async removeTasks() {
       await tasks.removeAll();
       await wiring.removeAll();

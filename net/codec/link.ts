@@ -59,7 +59,9 @@ const VXLAN = {
 } as const;
 const VETH_INFO_PEER = 1;
 const MACVLAN_MODES = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
+const IPVLAN = { MODE: 1, FLAGS: 2 } as const;
 const IPVLAN_MODES = { l2: 0, l3: 1, l3s: 2 } as const;
+const IPVLAN_FLAGS = { bridge: 0, private: 1, vepa: 2 } as const;
 const OPERSTATES = ["unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up"] as const;
 
 /** What every link can carry. Indexes and file descriptors are resolved by the caller; nothing here touches the system. */
@@ -109,7 +111,12 @@ export type LinkKind =
       readonly linkIndex?: number;
     }
   | { readonly kind: "macvlan"; readonly mode: keyof typeof MACVLAN_MODES; readonly parentIndex: number }
-  | { readonly kind: "ipvlan"; readonly mode: keyof typeof IPVLAN_MODES; readonly parentIndex: number }
+  | {
+      readonly kind: "ipvlan";
+      readonly mode: keyof typeof IPVLAN_MODES;
+      readonly flag?: keyof typeof IPVLAN_FLAGS;
+      readonly parentIndex: number;
+    }
   | { readonly kind: "vlan"; readonly id: number; readonly parentIndex: number }
   | { readonly kind: "dummy" };
 
@@ -144,6 +151,7 @@ export type Link = {
   readonly vxlan: VxlanInfo | undefined;
   readonly macvlanMode: string | undefined;
   readonly ipvlanMode: string | undefined;
+  readonly ipvlanFlag: string | undefined;
   readonly vlanId: number | undefined;
   readonly bridge:
     | { readonly mcastSnooping: boolean; readonly stp: boolean; readonly vlanFiltering: boolean }
@@ -215,7 +223,8 @@ const writeKindData = (w: MessageWriter, k: LinkKind): void => {
       w.attrU32(1, MACVLAN_MODES[k.mode]);
       return;
     case "ipvlan":
-      w.attrU16(1, IPVLAN_MODES[k.mode]);
+      w.attrU16(IPVLAN.MODE, IPVLAN_MODES[k.mode]);
+      if (k.flag !== undefined) w.attrU16(IPVLAN.FLAGS, IPVLAN_FLAGS[k.flag]);
       return;
     case "vlan":
       w.attrU16(1, k.id);
@@ -337,7 +346,8 @@ export const decodeLink = (payload: Uint8Array): Link => {
     kind,
     vxlan: kind === "vxlan" ? decodeVxlan(data) : undefined,
     macvlanMode: kind === "macvlan" ? nameOf(MACVLAN_MODES, readU32(data.get(1))) : undefined,
-    ipvlanMode: kind === "ipvlan" ? nameOf(IPVLAN_MODES, readU16(data.get(1))) : undefined,
+    ipvlanMode: kind === "ipvlan" ? nameOf(IPVLAN_MODES, readU16(data.get(IPVLAN.MODE))) : undefined,
+    ipvlanFlag: kind === "ipvlan" ? nameOf(IPVLAN_FLAGS, readU16(data.get(IPVLAN.FLAGS)) ?? 0) : undefined,
     vlanId: kind === "vlan" ? readU16(data.get(1)) : undefined,
     bridge:
       kind === "bridge"

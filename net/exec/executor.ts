@@ -56,9 +56,12 @@ const linkAdd = ({ ns, name, link }: Op<"link-add">, kernel: Kernel): void => {
   }
 };
 
-const upperSpec = ({ kind, upper: { lower, mode } }: Extract<NewLink, { upper: unknown }>): LinkAdd["spec"] =>
-  // The modes are the kernel's names: the planner has no others.
-  (kind === "vlan" ? { kind, id: Number(mode), parent: lower } : { kind, mode, parent: lower }) as LinkAdd["spec"];
+const upperSpec = ({ kind, upper }: Extract<NewLink, { upper: unknown }>): LinkAdd["spec"] => {
+  if (kind === "vlan") return { kind, id: Number(upper.mode), parent: upper.lower };
+  const [mode, flag] = upper.mode.split(" ");
+  // These are the kernel's names: the planner has no others.
+  return { kind, mode, ...(flag && { flag }), parent: upper.lower } as LinkAdd["spec"];
+};
 
 const masterOf = (master: string): Pick<LinkAdd, "master"> => (master === "" ? {} : { master });
 

@@ -1,6 +1,7 @@
 // Dumps of the host's namespace and ours → host state.
 
 import { existsSync, readFileSync } from "node:fs";
+import type { Link } from "#net/codec/link.ts";
 import type { Kernel } from "#net/exec/kernel.ts";
 import { withNetns } from "#net/kernel/netns.ts";
 import { listTable } from "#net/kernel/nft.ts";
@@ -61,7 +62,7 @@ const observeLinks = (rtnl: Rtnl, hostNames: Names | undefined): { links: Map<st
   const links = new Map<string, LinkState>();
   for (const link of dump) {
     const { vxlan } = link;
-    const mode = link.macvlanMode ?? link.ipvlanMode ?? link.vlanId?.toString();
+    const mode = link.macvlanMode ?? ipvlanMode(link) ?? link.vlanId?.toString();
     const lower = (hostNames ?? names).get(link.linkIndex ?? 0) ?? "";
     links.set(link.name, {
       name: link.name,
@@ -80,6 +81,9 @@ const observeLinks = (rtnl: Rtnl, hostNames: Names | undefined): { links: Map<st
   }
   return { links, names };
 };
+
+const ipvlanMode = ({ ipvlanMode: mode, ipvlanFlag: flag }: Link): string | undefined =>
+  mode === undefined || flag === "bridge" ? mode : `${mode} ${flag}`;
 
 const observeAddresses = (rtnl: Rtnl, names: Names): NamespaceState["addresses"] => {
   const found: NamespaceState["addresses"] = new Map();

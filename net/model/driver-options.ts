@@ -76,11 +76,11 @@ const link: Reader = (value) => {
 };
 
 const bridgeName: Reader = (value) =>
-  isLinkName(value) && !value.includes(".") && !/^ts[-0ve]/.test(value)
+  isLinkName(value) && !value.includes(".") && !/^ts[-0vme]/.test(value)
     ? { value }
     : {
         reason: `${JSON.stringify(value)} is no name for a bridge`,
-        remedy: "Use 1 to 15 letters, digits, - and _ that do not begin like tswarm's own (ts-, ts0, tsv, tse)",
+        remedy: "Use 1 to 15 letters, digits, - and _ that do not begin like tswarm's own (ts-, ts0, tsv, tsm, tse)",
       };
 
 const ipv4: Reader = (value) => {
@@ -268,6 +268,9 @@ export const ipvlanOptions = (options: Options): IpvlanOptions => ({
 /** The first of `known` is the default. */
 const chosen = <T extends string>(known: readonly [T, ...T[]], value: string | undefined): T =>
   known.find((k) => k === value) ?? known[0];
+
+/** Containers of the driver share an interface of their node. */
+export const needsParent = (driver: string): boolean => PARENT in (READERS[driver] ?? {});
 
 /**
  * The parent interface on one node: that for its hostname, else that for one of its labels (of several the first in

@@ -53,7 +53,7 @@ export type LinkState = {
 export type UpperState = {
   /** The link below, in the host's namespace wherever this one is; "" when it can't be told. */
   readonly lower: string;
-  /** Mode of a macvlan ("bridge") or ipvlan ("l2"), id of a VLAN ("50"). */
+  /** Mode of a macvlan ("bridge") or ipvlan ("l2", "l2 private"), id of a VLAN ("50"). */
   readonly mode: string;
 };
 

@@ -19,6 +19,9 @@ export const bridgeName = (networkId: string, networkName: string): string =>
 export const hostEndName = (containerNs: string, ifname: string): string =>
   `tsv${digestBase36(`${containerNs} ${ifname}`, 12)}`;
 
+/** The host's own macvlan beside those of a network's containers. */
+export const shimName = (networkId: string): string => `tsm${digestBase36(networkId, 12)}`;
+
 /** The host's end of an overlay's way out. */
 export const egressName = (vni: number): string => `tse${vni}`;
 
@@ -28,7 +31,7 @@ export const outerEndName = (ns: string, name: string): string => {
   return hostEndName(ns, name);
 };
 
-export const isOurHostName = (name: string): boolean => /^ts(0|-[0-9a-z]{12}|v[0-9a-z]{12}|e\d{1,8})$/.test(name);
+export const isOurHostName = (name: string): boolean => /^ts(0|-[0-9a-z]{12}|[vm][0-9a-z]{12}|e\d{1,8})$/.test(name);
 
 export const containerNs = (taskId: string): string => `c-${taskId}`;
 export const overlayNs = (vni: number): string => `o-${vni}`;

@@ -2,6 +2,7 @@
 // settings asked for, and the virtual addresses of the services that it sees.
 
 import { contains, familyOf, splitPrefix } from "#net/model/cidr.ts";
+import { ipvlanOptions } from "#net/model/driver-options.ts";
 import type { Attachment, HostNetwork, LocalContainer } from "#net/model/host-networks.ts";
 import { DEFAULT_ROUTE, MAIN_TABLE, routeKey } from "#net/model/host-state.ts";
 import {
@@ -37,6 +38,9 @@ export const planContainer = (
   ns.ruleset = rulesetFor(on.map(({ network }) => network));
 };
 
+const isRoutedByParent = ({ driver, options }: HostNetwork): boolean =>
+  driver === "ipvlan" && ipvlanOptions(options).mode !== "l2";
+
 /**
  * The first network that leads out in a family is the way out in it. What came in over the mesh goes back over it all the
  * same: only the host that let it in can translate the answer.
@@ -52,7 +56,8 @@ const wantWaysOut = (
     const family = familyOf(gateway);
     const address = family === 4 ? attachment.ipv4 : attachment.ipv6;
     if (address === "" || !contains(subnet, splitPrefix(address).address)) continue;
-    const route = { table: MAIN_TABLE, destination: DEFAULT_ROUTE[family], via: gateway, link: ifname };
+    const via = isRoutedByParent(network) ? "" : gateway;
+    const route = { table: MAIN_TABLE, destination: DEFAULT_ROUTE[family], via, link: ifname };
     if (!ns.routes.has(routeKey(route))) wantRoute(ns, route);
     else if (network.mesh !== undefined) {
       const table = FIRST_TABLE + place;

@@ -92,6 +92,7 @@ const diffLinks = (pass: Pass): ReadonlySet<string> => {
   for (const link of want.links.values()) {
     const existing = have.links.get(link.name);
     const fate = fateOf(pass, link, existing);
+    if (fate === "theirs") continue;
     if (fate === "keep") {
       changeLink(pass, link, existing!);
       continue;
@@ -139,12 +140,12 @@ const isOurs = (ns: string, link: LinkState): boolean => {
   return isOverlayNs(ns) || link.inGroup || link.alias.startsWith(MARK) || (ns === "" && isOurHostName(link.name));
 };
 
-/** "replace": delete and make again; "remade": its other end does that; "add" over a foreign link fails and is reported. */
-type Fate = "keep" | "add" | "replace" | "remade";
+/** "replace": delete and make again; "remade": its other end does that; "theirs": used as it is; "add" over a foreign link fails and is reported. */
+type Fate = "keep" | "theirs" | "add" | "replace" | "remade";
 
 const fateOf = (pass: Pass, want: TargetLink, have: LinkState | undefined): Fate => {
   if (have === undefined) return "add";
-  if (!isOurs(pass.ns, have)) return "add";
+  if (!isOurs(pass.ns, have)) return want.shared && fits(want, have) ? "theirs" : "add";
   if (!fits(want, have)) return "replace";
   if (want.kind !== "veth") return "keep";
   // A pair lives and dies as one.

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { expect } from "chai";
-import type { HostNetworks, MeshMember } from "#net/model/host-networks.ts";
+import type { HostNetwork, HostNetworks, MeshMember } from "#net/model/host-networks.ts";
 import type { NetOp } from "#net/plan/op.ts";
 import { planHost } from "#net/plan/plan-host.ts";
 import { renderPlan } from "#net/plan/render.ts";
@@ -41,6 +41,18 @@ const mesh = {
 };
 const addresses = (n: number) => ({ ipv4: `10.3.0.${n}`, ipv6: `fd00:3::${n}` });
 
+const lan: HostNetwork = {
+  ...bridgeNetwork(5),
+  driver: "macvlan",
+  parent: "uplink",
+  options: { "host-access": "true" },
+};
+const ipvlan = (mode: string): HostNetwork => ({
+  ...lan,
+  driver: "ipvlan",
+  options: { ipvlan_mode: mode, ipvlan_flag: "private" },
+});
+
 const HOSTS: Readonly<Record<string, HostNetworks>> = {
   none: host({ containers: [container("t1")] }),
   host: host({ containers: [{ taskId: "t1", netns: "", attachments: [] }] }),
@@ -67,6 +79,13 @@ const HOSTS: Readonly<Record<string, HostNetworks>> = {
       { protocol: "tcp", port: 8090, hostIp: "", target: 80, backends: [{ ipv4: "172.20.1.2", ipv6: "" }] },
     ],
   }),
+  macvlan: host({ networks: [lan], containers: [container("t1", attach(lan, 2))] }),
+  "macvlan on a VLAN, passthru": host({
+    networks: [{ ...lan, parent: "uplink.50", options: { macvlan_mode: "passthru" } }],
+    containers: [container("t1", attach(lan, 2))],
+  }),
+  "ipvlan l2": host({ networks: [ipvlan("l2")], containers: [container("t1", attach(lan, 2))] }),
+  "ipvlan l3s": host({ networks: [ipvlan("l3s")], containers: [container("t1", attach(lan, 2))] }),
   "internal overlay": host({ networks: [internal], containers: [container("t1", attach(internal, 2))] }),
 };
 

@@ -10,6 +10,7 @@ import { diff } from "#net/plan/diff.ts";
 import { planBridge } from "#net/plan/drivers/bridge.ts";
 import type { LocalAttachment, PlanNetwork } from "#net/plan/drivers/driver.ts";
 import { planHostNetwork } from "#net/plan/drivers/host.ts";
+import { planMacvlan } from "#net/plan/drivers/macvlan.ts";
 import { planNone } from "#net/plan/drivers/none.ts";
 import { planOverlay } from "#net/plan/drivers/overlay.ts";
 import { type Door, hostRuleset } from "#net/plan/nat/masquerade.ts";
@@ -23,8 +24,8 @@ const DRIVERS: { readonly [K in Driver]: PlanNetwork } = {
   host: planHostNetwork,
   bridge: planBridge,
   overlay: planOverlay,
-  macvlan: planNone,
-  ipvlan: planNone,
+  macvlan: planMacvlan,
+  ipvlan: planMacvlan,
 };
 
 /**
@@ -56,6 +57,7 @@ export const targetOf = (desired: HostNetworks, observed: HostState): Target => 
       node: desired.node,
       underlayMtuBytes,
       bridgeNetfilter: observed.bridgeNetfilter,
+      mtuOfLink: (name: string) => observed.namespaces.get("")?.links.get(name)?.mtuBytes,
       isPublished: (address: string) => publishedAddresses.has(address),
       attachments: attachments.get(network.id) ?? [],
       remotes: remotes.get(network.id) ?? [],

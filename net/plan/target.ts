@@ -28,6 +28,8 @@ export type TargetLink = {
   readonly alias: string;
   readonly vxlan?: VxlanState;
   readonly upper?: UpperState;
+  /** One of that kind that is there already is used as it is, and stays when it is not wanted any more. */
+  readonly shared?: boolean;
   /** On the outer end of a veth only: where its inner end is. */
   readonly peer?: { readonly ns: string; readonly name: string };
 };

@@ -1,5 +1,5 @@
 // What this node says about itself.
-import { arch, availableParallelism, hostname, networkInterfaces, release, totalmem } from "node:os";
+import { arch, availableParallelism, networkInterfaces, release, totalmem } from "node:os";
 import { listListeners } from "#net/kernel/listeners.ts";
 import type { ImageStore } from "#node-agent/images/store.ts";
 import type { Wiring } from "#node-agent/wiring/wiring.ts";
@@ -31,13 +31,12 @@ const hostPorts = (): HostPort[] =>
 export type Described = {
   readonly images: ImageStore;
   readonly labels: Readonly<Record<string, string>>;
-  /** undefined: the host's own. */
-  readonly name: string | undefined;
+  readonly name: string;
   readonly wiring: Pick<Wiring, "capabilities" | "isOwn" | "portErrors">;
 };
 
 export const describeNode = ({ images, labels, name, wiring }: Described): NodeDescription => ({
-  hostname: name ?? hostname(),
+  hostname: name,
   os: "linux",
   arch: ARCHITECTURES[arch()] ?? arch(),
   resources: { nanoCpus: availableParallelism() * 1e9, memoryBytes: totalmem(), pids: 0 },

@@ -110,7 +110,7 @@ describe("membership of a node", () => {
         onAssignments: () => {},
         onStream: () => {},
       },
-      onMember: (_membership, address) => void events.push(`member ${address}`),
+      onMember: ({ address }) => void events.push(`member ${address}`),
       removeTasks: async () => void events.push("tasks removed"),
       doubles: {
         hostAddresses: () => new Map([["eth0", [OWN]]]),

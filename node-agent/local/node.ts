@@ -27,7 +27,19 @@ import { connected, createClient, openChannel } from "#proto/rpc/client.ts";
 import { anonymousCredentials, clientCredentials, fetchCa } from "#proto/rpc/security.ts";
 
 /** Besides the identity: where this node is reached and whom it knows. */
-type Saved = { readonly advertise: string; readonly listen: string; readonly managers: readonly string[] };
+type Saved = {
+  readonly advertise: string;
+  readonly listen: string;
+  readonly managers: readonly string[];
+  /** Given by managers. Which interface a network takes can depend on them, also before a manager is reached. */
+  readonly labels?: Readonly<Record<string, string>>;
+};
+
+export type Member = {
+  readonly nodeId: string;
+  readonly address: string;
+  readonly labels: Readonly<Record<string, string>>;
+};
 
 export type NodeOptions = {
   readonly config: AgentConfig;
@@ -36,8 +48,8 @@ export type NodeOptions = {
   readonly logger: Logger;
   /** What a session needs of the rest of the agent. */
   readonly session: Pick<SessionOptions, "description" | "statuses" | "onAccepted" | "onAssignments" | "onStream">;
-  /** The node has an address now: networking may use it as VTEP. */
-  readonly onMember: (membership: Membership, address: string) => void;
+  /** The node has an address now, which networking may use as VTEP; again when its labels change. */
+  readonly onMember: (member: Member) => void;
   /** Stops all tasks and removes what they had. */
   readonly removeTasks: () => Promise<void>;
   /** Tests run no processes and have addresses of their own. */
@@ -147,10 +159,15 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   const hostOf = (address: string): string => address.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
 
   const startMember = (): void => {
-    options.onMember(membership!, hostOf(saved!.advertise));
+    tellMember();
     openSession();
     stopRenewal();
     stopRenewal = keepRenewed(readCertificate(membership!.certificatePem), { clock, random, logger, renew });
+  };
+
+  const tellMember = (): void => {
+    const { advertise, labels = {} } = saved!;
+    options.onMember({ nodeId: membership!.nodeId, address: hostOf(advertise), labels });
   };
 
   const openSession = (): void => {
@@ -171,6 +188,11 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
           if (!manager) resetChannel();
         }
         wanted = node;
+        const labels = node?.annotations?.labels ?? {};
+        if (node !== undefined && JSON.stringify(labels) !== JSON.stringify(saved.labels ?? {})) {
+          save({ ...saved, labels });
+          tellMember();
+        }
         onToldManagers();
         void followRole();
       },

@@ -5,7 +5,7 @@ import { Endpoint, PublishedService, ServiceEndpoint } from "#proto/gen/dispatch
 import { Network, PortMode, PortProtocol, Task, TaskState } from "#proto/gen/types.ts";
 
 const NODE = { vtep: "192.0.2.1", dataPathPort: 4789 };
-const SELF = { ...NODE, nodeId: "n1" };
+const SELF = { ...NODE, nodeId: "n1", hostname: "host1", labels: {} };
 
 const network = (id: string, driver: string, options: Record<string, string> = {}): Network =>
   Network.fromPartial({

@@ -1,5 +1,6 @@
 // From the node's view to what this host's networking should be. Pure.
 
+import { parentFor } from "#net/model/driver-options.ts";
 import type {
   Attachment,
   Driver,
@@ -30,9 +31,14 @@ export type NetworkView = {
 
 type HostPort = Pick<PublishedPort, "protocol" | "port" | "hostIp">;
 
-export type Self = NodeDataPath & { readonly nodeId: string };
+export type Self = NodeDataPath & {
+  readonly nodeId: string;
+  readonly hostname: string;
+  /** Those that managers gave the node, and the host's own. */
+  readonly labels: Readonly<Record<string, string>>;
+};
 
-const DRIVERS: readonly Driver[] = ["none", "host", "bridge", "overlay"];
+const DRIVERS: readonly Driver[] = ["none", "host", "bridge", "overlay", "macvlan", "ipvlan"];
 
 /**
  * `wired`: ids of the tasks that need their namespace now (PREPARING or later, not ended). Only networks that one of them
@@ -49,7 +55,7 @@ export const desiredNetworks = (view: NetworkView, self: Self, wired: ReadonlySe
   return {
     node: { vtep: self.vtep, dataPathPort: self.dataPathPort },
     networks: [...used].map((id) => ({
-      ...networkOf(view.networks.get(id)!, services.get(id) ?? []),
+      ...networkOf(view.networks.get(id)!, services.get(id) ?? [], self),
       ...(mesh !== undefined && id === ingress!.id && { mesh }),
     })),
     containers,
@@ -128,7 +134,7 @@ const containerOf = (task: Task, networks: ReadonlyMap<string, Network>): LocalC
   const names = new Set(task.attachments.map((a) => a.interfaceName));
   for (const { networkId, interfaceName, aliases: _, ...rest } of netns === "" ? [] : task.attachments) {
     const driver = driverOf(networks.get(networkId));
-    if (driver === "bridge" || driver === "overlay")
+    if (driver !== undefined && driver !== "host" && driver !== "none")
       attachments.push({ networkId, ifname: interfaceName || freeName(names), ...rest });
   }
   return { taskId: task.id, netns, attachments };
@@ -145,7 +151,7 @@ const freeName = (taken: Set<string>): string => {
   }
 };
 
-const networkOf = (network: Network, services: readonly ServiceEndpoint[]): HostNetwork => {
+const networkOf = (network: Network, services: readonly ServiceEndpoint[], self: Self): HostNetwork => {
   const spec = network.spec!;
   return {
     id: network.id,
@@ -153,7 +159,7 @@ const networkOf = (network: Network, services: readonly ServiceEndpoint[]): Host
     driver: driverOf(network)!,
     vni: network.vni,
     options: spec.options,
-    parent: "",
+    parent: parentFor(spec.options, self) ?? "",
     subnets: network.subnets.map(({ subnet, gateway }) => ({ subnet, gateway })),
     internal: spec.internal,
     services: services.filter((s) => s.vip4 !== "" || s.vip6 !== "").map(serviceOf),

@@ -3,6 +3,7 @@
 // began after it.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { realClock, systemRandom } from "#base/node/system.ts";
@@ -10,17 +11,18 @@ import { Forwarder } from "#net/dns/forwarder.ts";
 import { parseResolvConf, upstreamsOf } from "#net/dns/resolv-conf.ts";
 import { type ApplyReport, HostNetworking } from "#net/exec/host-networking.ts";
 import { probeCapabilities } from "#net/kernel/capabilities.ts";
+import { needsParent, parentFor } from "#net/model/driver-options.ts";
 import type { HostNetworks } from "#net/model/host-networks.ts";
 import { containerNs, isOurHostName, overlayNs } from "#net/model/ifname.ts";
 import type { ContainerSpec } from "#node-agent/runtime/runtime.ts";
 import type { View } from "#node-agent/session/view.ts";
 import { emptyView } from "#node-agent/session/view.ts";
 import { createAcknowledgements } from "#node-agent/wiring/acknowledgements.ts";
-import { desiredNetworks, hostPortOf } from "#node-agent/wiring/desired.ts";
+import { desiredNetworks, hostPortOf, type Self } from "#node-agent/wiring/desired.ts";
 import { createNames } from "#node-agent/wiring/names.ts";
 import { pauseMs, withoutNewBackends } from "#node-agent/wiring/pace.ts";
 import { createPorts } from "#node-agent/wiring/ports.ts";
-import type { Task } from "#proto/gen/types.ts";
+import type { Network, Task } from "#proto/gen/types.ts";
 
 const UPSTREAM_TIMEOUT_MS = 2_000;
 /** A full pass over the kernel takes some 0.2 s of a worker for 100 containers. */
@@ -39,7 +41,7 @@ export type Wiring = {
    * later. Of several updates that are applied together only the last one's is called.
    */
   update(view: View, applied: () => void): void;
-  setSelf(self: { readonly nodeId: string; readonly vtep: string }): void;
+  setSelf(self: Omit<Self, "dataPathPort">): void;
   /** Where containers reach this node; empty until it is part of a cluster. */
   address(): string;
   setDataPathPort(port: number): void;
@@ -90,8 +92,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
   const tasks = new Map<string, Task>();
   let view: View = emptyView;
   const ports = createPorts(null);
-  let nodeId = "";
-  let vtep = "";
+  let self: Omit<Self, "dataPathPort"> = { nodeId: "", vtep: "", hostname: "", labels: {} };
   let dataPathPort = DEFAULT_DATA_PATH_PORT;
 
   // ---- kernel -----------------------------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
     const known = new Map([...tasks].map(([id, task]) => [id, view.tasks.get(id) ?? task]));
     const wanted = desiredNetworks(
       { ...view, services, tasks: known },
-      { vtep, dataPathPort, nodeId },
+      { ...self, dataPathPort },
       new Set(tasks.keys()),
     );
     const before = ports.errors().join();
@@ -126,7 +127,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
 
   /** Resolves when everything that is wanted now has been tried; new backends of services that have some may come later. */
   const apply = (): Promise<ApplyReport> => {
-    if (vtep === "") return Promise.reject(new TswarmError("unavailable", "the node is not part of a cluster"));
+    if (self.vtep === "") return Promise.reject(new TswarmError("unavailable", "the node is not part of a cluster"));
     // A turn later: what else changes in this one is part of the same apply.
     gathered ??= gather();
     return gathered;
@@ -160,7 +161,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
 
   /** A full pass: what others changed in the kernel is found and set right. */
   const repair = async (): Promise<void> => {
-    if (vtep !== "" && isWired()) {
+    if (self.vtep !== "" && isWired()) {
       const { drift, errors } = await networking.repair(desired());
       if (drift.length > 0) logger.warn("drift repaired", { drift });
       for (const error of errors) logger.error("not repaired", { ...error });
@@ -189,6 +190,15 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
 
   const isolated = (task: Task): boolean => !usesHost(task, view);
 
+  const refuseWithoutParent = (network: Network | undefined): void => {
+    const { driver = "", options = {}, annotations } = network?.spec ?? {};
+    if (!needsParent(driver) || parentFor(options, self) !== undefined) return;
+    throw new TswarmError(
+      "conflict",
+      `network ${annotations?.name} has no parent interface for this node. Add --opt parent@${self.hostname}=… to it, or keep its services from here with a constraint`,
+    );
+  };
+
   const serveNames = async (task: Task): Promise<void> => {
     if (task.attachments.length > 0) await names.serve(task);
   };
@@ -210,6 +220,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
     isOwn: isOurHostName,
     async attach(task) {
       if (!isolated(task)) return "host";
+      for (const { networkId } of task.attachments) refuseWithoutParent(view.networks.get(networkId));
       tasks.set(task.id, task);
       const { errors } = await apply();
       for (const port of task.ports) {
@@ -230,7 +241,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
       unnamed.delete(taskId);
       await names.stop(taskId);
       // Until the first apply the kernel may have what this process knows nothing of.
-      if (tasks.delete(taskId) || (!applied && vtep !== "")) await apply();
+      if (tasks.delete(taskId) || (!applied && self.vtep !== "")) await apply();
     },
     update(newView, whenApplied) {
       const before = view;
@@ -240,7 +251,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
         (["networks", "endpoints", "services", "published"] as const).every((part) => view[part] === before[part]) &&
         [...tasks.keys()].every((id) => sameWiring(view.tasks.get(id), before.tasks.get(id)));
       acknowledgements.add(whenApplied);
-      if (vtep === "" || (!isWired() && before.published.size === 0) || (same && !stale)) {
+      if (self.vtep === "" || (!isWired() && before.published.size === 0) || (same && !stale)) {
         acknowledgements.nothingToDo();
         return;
       }
@@ -249,10 +260,10 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
         .catch((error) => logger.warn("view not applied", { error }));
     },
     portErrors: () => ports.errors(),
-    address: () => vtep,
-    setSelf(self) {
-      if (vtep !== self.vtep || nodeId !== self.nodeId) stale = true;
-      ({ vtep, nodeId } = self);
+    address: () => self.vtep,
+    setSelf(next) {
+      if (!isDeepStrictEqual(next, self)) stale = true;
+      self = next;
     },
     setDataPathPort(port) {
       if (port === 0 || port === dataPathPort) return;

@@ -16,6 +16,8 @@ export type NetworkOnHost = {
   readonly node: NodeDataPath;
   readonly underlayMtuBytes: number;
   readonly bridgeNetfilter: boolean;
+  /** Of a link of the host's namespace; undefined when it has none of that name. */
+  readonly mtuOfLink: (name: string) => number | undefined;
   /** A container of this host behind a published port, by its address. */
   readonly isPublished: (address: string) => boolean;
   readonly attachments: readonly LocalAttachment[];
