@@ -85,6 +85,9 @@ const attachmentsOf = (tx: Tx, task: Task, lookups: Lookups): NetworkAttachment[
     if (needsSubnet(network.spec) && network.subnets.length === 0)
       return `network ${network.spec.annotations?.name} has no subnet yet: it gets one when a node is ready`;
     const pin = pinOf(config, task.slot);
+    const outside = [pin.ipv4, pin.ipv6].find((a) => a !== "" && !network.subnets.some((s) => contains(s.subnet, a)));
+    if (outside !== undefined)
+      return `network ${network.spec.annotations?.name}: the pinned address ${outside} is in none of its subnets`;
     const held = heldPin(tx, network, pin, task);
     if (held !== undefined) return held;
     const result = addressPair(tx, network, lookups, pin);

@@ -17,6 +17,7 @@ const NETWORK_KEYS = [
   "driver_opts",
   "attachable",
   "internal",
+  "enable_ipv4",
   "enable_ipv6",
   "labels",
   "ipam",
@@ -26,8 +27,14 @@ const ipam = (v: Value | undefined) => {
   const f = v ? fields(v, ["driver", "config"]) : {};
   oneOf(f.driver, { default: true }, true);
   return items(f.config).map((item) => {
-    const c = fields(item, ["subnet", "gateway", "ip_range"]);
-    return { subnet: text(c.subnet), gateway: text(c.gateway), range: text(c.ip_range) };
+    const c = fields(item, ["subnet", "gateway", "ip_range", "aux_addresses"]);
+    if (text(c.subnet) === "") note(item, "has no subnet", 'Write it like "subnet: 10.77.0.0/24"');
+    return {
+      subnet: text(c.subnet),
+      gateway: text(c.gateway),
+      range: text(c.ip_range),
+      reserved: pairs(c.aux_addresses),
+    };
   });
 };
 
@@ -51,7 +58,7 @@ export const stackNetwork = (key: string, v: Value, stack: string): StackNetwork
       options: pairs(f.driver_opts),
       attachable: flag(f.attachable),
       internal: flag(f.internal),
-      ipv4: true,
+      ipv4: f.enable_ipv4 === undefined || flag(f.enable_ipv4),
       ipv6: flag(f.enable_ipv6),
       ipam: ipam(f.ipam),
     }),
