@@ -1,16 +1,17 @@
 // Rewrites net/codec/testdata/*.hex from this kernel: `node net/kernel/capture-testdata.ts`, as root. Each line is one
-// datagram as recv(2) gave it. iproute2 makes the objects, so that the encoders have no part in what the decoders are
-// tested with.
+// datagram as recv(2) gave it. iproute2 and conntrack make the objects, so that the encoders have no part in what the
+// decoders are tested with.
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { release } from "node:os";
 import { encodeAddrDump } from "#net/codec/address-message.ts";
+import { encodeFlowCount, encodeFlowDump } from "#net/codec/conntrack.ts";
 import { encodeLinkDel, encodeLinkDump } from "#net/codec/link.ts";
 import { encodeFdbDump, encodeNeighDump } from "#net/codec/neigh.ts";
 import { setSequence } from "#net/codec/nlmsg.ts";
 import { encodeRouteDump, encodeRouteReplace } from "#net/codec/route.ts";
 import { encodeRuleDump } from "#net/codec/rule.ts";
-import { NetlinkSocket } from "./netlink-socket.ts";
+import { NETLINK_NETFILTER, NetlinkSocket } from "./netlink-socket.ts";
 import { scratchNetns } from "./scratch-netns.ts";
 
 const SETUP = `
@@ -39,16 +40,23 @@ neigh add 10.1.0.9 lladdr 02:00:00:00:00:09 dev vx4 nud permanent
 neigh add fd01::9 lladdr 02:00:00:00:00:09 dev vx4 nud permanent
 `;
 
+const FLOWS = `
+-p udp -s 10.1.0.2 -d 10.1.0.100 --sport 5000 --dport 53 --dst-nat 10.1.0.7 --timeout 600
+-p udp -s fd01::2 -d fd01::100 --sport 5000 --dport 53 --dst-nat fd01::7 --timeout 600
+-p tcp -s 10.1.0.2 -d 10.1.0.9 --sport 40000 --dport 80 --state ESTABLISHED --timeout 600
+-p icmp -s 10.1.0.2 -d 10.1.0.9 --icmp-type 8 --icmp-code 0 --icmp-id 7 --timeout 600
+`;
+
 const ns = scratchNetns();
 try {
   for (const line of SETUP.trim().split("\n")) execFileSync("ip", ["-n", ns.name, ...line.split(" ")]);
   ns.exec("bridge", "fdb", "add", "02:00:00:00:00:09", "dev", "vx4", "dst", "10.9.0.2", "self");
   ns.exec("bridge", "fdb", "add", "02:00:00:00:00:09", "dev", "vx4", "master", "static");
   const socket = NetlinkSocket.open(ns.path);
-  const capture = (name: string, what: string, request: Uint8Array) => {
+  const capture = (name: string, what: string, request: Uint8Array, from = socket) => {
     const lines: string[] = [];
     setSequence(request, 7);
-    socket.exchangeRaw(request, what, (datagram) => lines.push(Buffer.from(datagram).toString("hex")));
+    from.exchangeRaw(request, what, (datagram) => lines.push(Buffer.from(datagram).toString("hex")));
     const origin = `# ${what}; Linux ${release()}, by net/kernel/capture-testdata.ts; sequence number 7`;
     writeFileSync(new URL(`../codec/testdata/${name}.hex`, import.meta.url), `${origin}\n${lines.join("\n")}\n`);
   };
@@ -64,6 +72,11 @@ try {
   capture("error-extended", "RTM_NEWROUTE refused with an extended ACK", nowhere);
   capture("error-plain", "RTM_DELLINK of an index that is not there", encodeLinkDel(9999));
   socket.close();
+  for (const line of FLOWS.trim().split("\n")) ns.exec("conntrack", "-I", ...line.split(" "));
+  const netfilter = NetlinkSocket.open(ns.path, NETLINK_NETFILTER);
+  capture("flow-dump", "IPCTNL_MSG_CT_GET dump", encodeFlowDump(), netfilter);
+  capture("flow-count", "IPCTNL_MSG_CT_GET_STATS", encodeFlowCount(), netfilter);
+  netfilter.close();
 } finally {
   ns.remove();
 }

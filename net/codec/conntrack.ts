@@ -1,0 +1,115 @@
+// Flows of conntrack: dump, and delete by the tuple of the original direction. References:
+// linux/netfilter/nfnetlink_conntrack.h, nf_conntrack_common.h, nfnetlink.h. Integers of nfnetlink attributes are big-endian.
+import { AF, addressBytes, addressText, familyOf } from "./address.ts";
+import {
+  type Attributes,
+  type MessageWriter,
+  message,
+  NESTED,
+  NLM_F,
+  parseAttributes,
+  readU8,
+  readU16be,
+} from "./nlmsg.ts";
+
+const NFNL_SUBSYS_CTNETLINK = 1;
+const CT = {
+  GET: (NFNL_SUBSYS_CTNETLINK << 8) | 1,
+  DELETE: (NFNL_SUBSYS_CTNETLINK << 8) | 2,
+  GET_STATS: (NFNL_SUBSYS_CTNETLINK << 8) | 5,
+} as const;
+const CTA = { TUPLE_ORIG: 1, TUPLE_REPLY: 2, STATUS: 3, ID: 12 } as const;
+const CTA_STATS_GLOBAL_ENTRIES = 1;
+const TUPLE = { IP: 1, PROTO: 2 } as const;
+const IP = { V4_SRC: 1, V4_DST: 2, V6_SRC: 3, V6_DST: 4 } as const;
+const PROTO = { NUM: 1, SRC_PORT: 2, DST_PORT: 3 } as const;
+const IPS_DST_NAT = 1 << 5;
+const NFGENMSG_BYTES = 4;
+
+/** IANA protocol numbers whose flows have an end of their own. */
+export const IPPROTO = { TCP: 6, UDP: 17, SCTP: 132 } as const;
+
+export type FlowTuple = {
+  readonly source: string;
+  readonly destination: string;
+  /** IANA number. */
+  readonly protocol: number;
+  /** 0 for protocols without ports. */
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+};
+
+export type Flow = {
+  /** As the client sent it. */
+  readonly original: FlowTuple;
+  /** As answers come: its source is where the flow goes after translation. */
+  readonly reply: FlowTuple;
+  readonly destinationTranslated: boolean;
+  /** Tells it from a later flow with the same tuples. As the kernel wrote it. */
+  readonly id: Uint8Array;
+};
+
+const header = (w: MessageWriter, family: number): MessageWriter => w.u8(family).u8(0).u16(0);
+
+/** All flows of the namespace. */
+export const encodeFlowDump = (): Uint8Array =>
+  message(CT.GET, NLM_F.REQUEST | NLM_F.DUMP, (w) => header(w, AF.UNSPEC));
+
+/** Answered by one message for `decodeFlowCount`, however many flows there are. */
+export const encodeFlowCount = (): Uint8Array =>
+  message(CT.GET_STATS, NLM_F.REQUEST | NLM_F.ACK, (w) => header(w, AF.UNSPEC));
+
+/** This very flow; `ENOENT` when it has ended. Only of protocols with ports. */
+export const encodeFlowDelete = ({ original, id }: Flow): Uint8Array => {
+  const family = familyOf(original.source);
+  const [source, destination] = family === "inet" ? [IP.V4_SRC, IP.V4_DST] : [IP.V6_SRC, IP.V6_DST];
+  return message(CT.DELETE, NLM_F.REQUEST | NLM_F.ACK, (w) => {
+    header(w, family === "inet" ? AF.INET : AF.INET6);
+    const tuple = () => {
+      const addresses = () =>
+        w.attr(source, addressBytes(original.source)).attr(destination, addressBytes(original.destination));
+      const protocol = () =>
+        w
+          .attrU8(PROTO.NUM, original.protocol)
+          .attrU16be(PROTO.SRC_PORT, original.sourcePort)
+          .attrU16be(PROTO.DST_PORT, original.destinationPort);
+      w.nest(TUPLE.IP, addresses, NESTED).nest(TUPLE.PROTO, protocol, NESTED);
+    };
+    w.nest(CTA.TUPLE_ORIG, tuple, NESTED).attr(CTA.ID, id);
+  });
+};
+
+export const decodeFlowCount = (payload: Uint8Array): number =>
+  readU32be(parseAttributes(payload.subarray(NFGENMSG_BYTES)).get(CTA_STATS_GLOBAL_ENTRIES)) ?? 0;
+
+export const decodeFlow = (payload: Uint8Array): Flow => {
+  const attributes = parseAttributes(payload.subarray(NFGENMSG_BYTES));
+  return {
+    original: tupleOf(attributes.get(CTA.TUPLE_ORIG)),
+    reply: tupleOf(attributes.get(CTA.TUPLE_REPLY)),
+    destinationTranslated: ((readU32be(attributes.get(CTA.STATUS)) ?? 0) & IPS_DST_NAT) !== 0,
+    id: attributes.get(CTA.ID)?.slice() ?? new Uint8Array(),
+  };
+};
+
+const tupleOf = (bytes: Uint8Array | undefined): FlowTuple => {
+  const tuple = parts(bytes);
+  const ip = parts(tuple.get(TUPLE.IP));
+  const protocol = parts(tuple.get(TUPLE.PROTO));
+  const address = (v4: number, v6: number): string => {
+    const found = ip.get(v4) ?? ip.get(v6);
+    return found === undefined ? "" : addressText(found);
+  };
+  return {
+    source: address(IP.V4_SRC, IP.V6_SRC),
+    destination: address(IP.V4_DST, IP.V6_DST),
+    protocol: readU8(protocol.get(PROTO.NUM)) ?? 0,
+    sourcePort: readU16be(protocol.get(PROTO.SRC_PORT)) ?? 0,
+    destinationPort: readU16be(protocol.get(PROTO.DST_PORT)) ?? 0,
+  };
+};
+
+const parts = (bytes: Uint8Array | undefined): Attributes => parseAttributes(bytes ?? new Uint8Array());
+
+const readU32be = (bytes: Uint8Array | undefined): number | undefined =>
+  bytes === undefined ? undefined : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, false);
