@@ -3,7 +3,7 @@ SHELL := /bin/sh
 NODES ?= 3
 MANAGERS ?= 3
 NODE := node_modules/node/bin/node
-PACKAGES := crun conmon nftables libnftables1 iproute2 iputils-ping tcpdump dnsutils curl iperf3 busybox-static jq protobuf-compiler procps util-linux tini
+PACKAGES := crun conmon nftables libnftables1 iproute2 iputils-ping tcpdump dnsutils curl iperf3 busybox-static conntrack jq protobuf-compiler procps util-linux tini
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 .PHONY: help install build up down test check bench sim clean root
