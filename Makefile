@@ -4,12 +4,21 @@ NODES ?= 3
 MANAGERS ?= 3
 NODE := node_modules/node/bin/node
 PACKAGES := crun conmon nftables libnftables1 iproute2 iputils-ping tcpdump dnsutils curl iperf3 busybox-static conntrack jq protobuf-compiler procps util-linux tini
+VM_PACKAGES := qemu-system-x86 erofs-utils mmdebstrap
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help install build up down test check bench sim clean root
+# Installs which of the Debian packages $(1) are missing.
+define apt_install
+missing=; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'install ok' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  [ "$$(id -u)" = 0 ] || { echo "missing:$$missing. Install them: sudo apt-get install$$missing"; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
+
+.PHONY: help install build up down test vm-test check bench sim clean root
 
 help: ## what can be made
-	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "tswarm makes namespaces, links and mounts: run it as root (sudo make $(MAKECMDGOALS))"; exit 1; }
@@ -17,10 +26,7 @@ root:
 install: node_modules/.installed ## installs what is missing (apt, npm)
 
 node_modules/.installed: package-lock.json
-	@missing=; for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'install ok' || missing="$$missing $$p"; done; \
-	if [ -n "$$missing" ]; then \
-	  [ "$$(id -u)" = 0 ] || { echo "missing:$$missing. Install them: sudo apt-get install$$missing"; exit 1; }; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	@$(call apt_install,$(PACKAGES))
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
@@ -43,6 +49,10 @@ check: build ## types, style, import arrows, generated code
 
 test: root check ## everything that can be tested on one machine
 	@$(NODE) node_modules/mocha/bin/mocha.js
+
+vm-test: root install ## tests containers and the kernel's networks, or FILES, in a virtual machine with cgroup v2 and Debian's kernel
+	@$(call apt_install,$(VM_PACKAGES))
+	@$(NODE) test-cluster/vm/main.ts mocha $(or $(FILES),$(wildcard node-agent/runtime/*.test.ts net/kernel/*.test.ts))
 
 bench: root build ## measures, each as min, median, max
 	@for b in bench/*.ts; do echo "== $$b"; $(NODE) $$b || exit 1; done

@@ -1,7 +1,6 @@
 import { execFileSync, fork, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
-  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -20,36 +19,16 @@ import { detectCgroups } from "./cgroup.ts";
 import { type CrunOptions, CrunRuntime, openRuntime } from "./crun-runtime.ts";
 import { hostFacts } from "./host-facts.ts";
 import type { ContainerSpec, ExecHandle } from "./runtime.ts";
+import { describeWithCrun, makeRootfs, needsLauncher } from "./testing/with-crun.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const self = fileURLToPath(import.meta.url);
-/** On a host with both cgroup versions crun needs a mount namespace of its own, which a running Node can't give itself. */
-const needsLauncher = existsSync("/sys/fs/cgroup/unified/cgroup.procs");
-
 const sh = (script: string) => ["sh", "-c", script];
 
-const COMMANDS = "sh sleep echo cat id env ls hostname stty touch head tail yes dd grep mkdir kill seq tr true".split(
-  " ",
-);
-const makeRootfs = (dir: string): string => {
-  for (const name of ["bin", "etc", "tmp", "proc", "sys", "dev"]) mkdirSync(join(dir, name), { recursive: true });
-  copyFileSync("/bin/busybox", join(dir, "bin/busybox"));
-  for (const name of COMMANDS) symlinkSync("busybox", join(dir, "bin", name));
-  writeFileSync(join(dir, "etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\n");
-  writeFileSync(join(dir, "etc/group"), "root:x:0:\nweb:x:34:\nlogs:x:50:web,other\n");
-  return dir;
-};
+describeWithCrun("CrunRuntime", self, suite);
 
 if (needsLauncher)
-  describe("CrunRuntime (in a mount namespace without the second cgroup hierarchy)", function () {
-    this.timeout(120_000);
-    it("passes its tests", () => {
-      const mocha = ["node", "node_modules/mocha/bin/mocha.js", "--reporter", "spec", self];
-      const { status, stdout, stderr } = spawnSync("bin/tswarm-private-mounts", mocha, { cwd: root, encoding: "utf8" });
-      expect(status, `${stdout}${stderr}`).to.equal(0);
-      expect(stdout).to.match(/[2-9]\d passing/);
-    });
-
+  describe("tswarm-private-mounts", () => {
     it("finds the mounts of the last start again when it keeps its namespace", () => {
       const dir = mkdtempSync("/tmp/tswarm-launcher-");
       const keep = join(dir, "ns/mounts");
@@ -69,7 +48,6 @@ if (needsLauncher)
       }
     });
   });
-else describe("CrunRuntime", suite);
 
 function suite() {
   let dir: string;
