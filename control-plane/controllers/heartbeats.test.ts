@@ -4,17 +4,22 @@ import { createManualClock } from "./manual-clock.ts";
 
 const setup = () => {
   const clock = createManualClock();
+  let stoodStill = 0;
   const down: string[] = [];
   const silences: number[] = [];
   const heartbeats = createHeartbeats({
-    clock,
+    clock: { ...clock, monotonic: () => clock.monotonic() + stoodStill },
     periodMs: () => 1000,
     onSilent: (nodeId, silentMs) => {
       down.push(nodeId);
       silences.push(silentMs);
     },
   });
-  return { clock, down, silences, heartbeats };
+  /** This process is stopped for so long, and none of its timers fires. */
+  const standStill = (ms: number) => {
+    stoodStill += ms;
+  };
+  return { clock, down, silences, heartbeats, standStill };
 };
 
 describe("heartbeats", () => {
@@ -86,6 +91,31 @@ describe("heartbeats", () => {
     heartbeats.expect(["n2"], "");
     await clock.pass(3000);
     expect(down).to.deep.equal(["n1", "n2"]);
+  });
+
+  it("takes no silence for death while it stood still itself", async () => {
+    const { clock, down, silences, heartbeats, standStill } = setup();
+    heartbeats.beat("n1");
+    heartbeats.beat("n2");
+    standStill(17_000);
+    await clock.pass(3000);
+    expect(down).to.deep.equal([]);
+    heartbeats.beat("n1");
+    await clock.pass(999);
+    expect(down).to.deep.equal([]);
+    await clock.pass(1);
+    expect(down).to.deep.equal(["n2"]);
+    expect(silences).to.deep.equal([21_000]);
+    await clock.pass(2000);
+    expect(down).to.deep.equal(["n2", "n1"]);
+  });
+
+  it("bears with a timer that is a little late", async () => {
+    const { clock, down, heartbeats, standStill } = setup();
+    heartbeats.beat("n1");
+    standStill(200);
+    await clock.pass(3000);
+    expect(down).to.deep.equal(["n1"]);
   });
 
   it("is silent about forgotten nodes and after stop", async () => {

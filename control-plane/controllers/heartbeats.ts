@@ -12,6 +12,8 @@ const MISSED_PERIODS = 3;
 const FORMER_LEADER_PERIODS = 2;
 /** Nobody has led since this manager started: perhaps all hosts start, each at its own speed. */
 const START_PERIODS = 6;
+/** A timer that is later than this share of a period: this process itself stood still, and what nodes said waits unread. */
+const STALLED_PERIODS = 0.25;
 
 export type Heartbeats = {
   /** A session began or a message of it arrived. */
@@ -41,9 +43,13 @@ export const createHeartbeats = ({ clock, periodMs, onSilent }: HeartbeatOptions
 
   const check = (): void => {
     cancel = undefined;
-    firesAt = Number.POSITIVE_INFINITY;
     const now = clock.monotonic();
-    const silent = [...deadlines].filter(([, { at }]) => at <= now);
+    const stalled = now - firesAt > STALLED_PERIODS * periodMs();
+    firesAt = Number.POSITIVE_INFINITY;
+    const due = [...deadlines].filter(([, { at }]) => at <= now);
+    // One more period to be heard in: sessions that ended meanwhile begin anew.
+    if (stalled) for (const [nodeId, { heardAt }] of due) deadlines.set(nodeId, { at: now + periodMs(), heardAt });
+    const silent = stalled ? [] : due;
     for (const [nodeId] of silent) deadlines.delete(nodeId);
     for (const { at } of deadlines.values()) firesAt = Math.min(firesAt, at);
     if (firesAt !== Number.POSITIVE_INFINITY) cancel = clock.after(firesAt - now, check);
