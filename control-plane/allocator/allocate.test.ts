@@ -104,7 +104,7 @@ describe("allocator", () => {
   it("skips what nodes reach on their own when it cuts subnets", () => {
     const state = createState();
     commit(state, 0, (tx) => {
-      const description = { routes: ["10.0.3.4/16", "0.0.0.0/0"] };
+      const description = { routes: ["10.0.3.4/16", "0.0.0.0/0", "no route"] };
       tx.put("node", Node.fromPartial({ id: "n", description, status: { state: NodeState.NODE_READY } }));
       tx.put(
         "network",

@@ -1,6 +1,6 @@
 // Prefixes that a subnet of a network must not overlap, and whose they are.
 import type { ReadTx } from "#control-plane/state/types.ts";
-import { type Block, blockOf, canonicalPrefix, overlap } from "#net/ipam/prefix.ts";
+import { type Block, blockOf, formatBlock, overlap, readBlock } from "#net/ipam/prefix.ts";
 import { TRANSIT_V4, TRANSIT_V6 } from "#net/model/own-prefixes.ts";
 import type { Node } from "#proto/gen/types.ts";
 
@@ -21,11 +21,14 @@ const ofNetworks = (tx: ReadTx): Taken[] => {
 const ofNode = (node: Node): Taken[] => {
   const taken: Taken[] = [];
   for (const route of node.description?.routes ?? []) {
-    const prefix = canonicalPrefix(route);
-    const block = blockOf(prefix);
+    const block = readBlock(route);
     // A default route overlaps everything and says nothing.
-    if (block.length > 0)
-      taken.push({ block, prefix, owner: `a route of node ${node.description?.hostname || node.id}` });
+    if (block !== undefined && block.length > 0)
+      taken.push({
+        block,
+        prefix: formatBlock(block),
+        owner: `a route of node ${node.description?.hostname || node.id}`,
+      });
   }
   return taken;
 };

@@ -10,6 +10,7 @@ describe("refused for networks", () => {
   const state = cluster();
   const options = { parent: "eth0" };
   create(state, network("net2", { options: { vxlanid: "5000" }, ipam: [{ subnet: "10.78.0.0/24" }] }));
+  create(state, network("lab", { driver: "bridge", options: { "bridge-name": "br-lab" } }));
   create(state, network("tpl", { configOnly: true, driver: "bridge", options: { icc: "0" } }));
   const db = commit(state, (tx) =>
     ops.createService(tx, ctx, {
@@ -160,6 +161,13 @@ describe("refused for networks", () => {
       "options.vxlanid",
       /same addresses on the nodes/,
       make(network("n", { options: { vxlanid: String(5000 + (1 << 21)) } })),
+    ],
+    [
+      "a bridge's name twice",
+      "conflict",
+      "options.bridge-name",
+      /bridge of network lab has the name br-lab/,
+      make(network("n", { driver: "bridge", options: { "bridge-name": "br-lab" } })),
     ],
     [
       "a second ingress network",

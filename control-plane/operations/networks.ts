@@ -6,6 +6,7 @@ import { Issues } from "#control-plane/specs/issues.ts";
 import { applyTemplate, checkNetworkSpec } from "#control-plane/specs/network.ts";
 import { hasEnded } from "#control-plane/state/keys.ts";
 import type { ReadTx, Tx, WriteContext } from "#control-plane/state/types.ts";
+import { bridgeOptions } from "#net/model/driver-options.ts";
 import type { Filter, NetworkView } from "#proto/gen/control.ts";
 import { Network, type NetworkSpec } from "#proto/gen/types.ts";
 import { hasLabel } from "./filters.ts";
@@ -24,6 +25,19 @@ export const storedNetworkSpec = (tx: ReadTx, given: NetworkSpec | undefined): N
   if (!template.spec.configOnly)
     throw refuse("invalid", "configFrom", `network ${given.configFrom} is no config-only network`, remedy);
   return checkNetworkSpec(applyTemplate(given, template.spec));
+};
+
+const checkBridgeName = (tx: ReadTx, spec: NetworkSpec): void => {
+  const { name } = bridgeOptions(spec.options);
+  if (spec.configOnly || name === "") return;
+  for (const other of tx.all("network"))
+    if (!other.spec?.configOnly && bridgeOptions(other.spec?.options ?? {}).name === name)
+      throw refuse(
+        "conflict",
+        "options.bridge-name",
+        `the bridge of network ${nameOf(other)} has the name ${name}`,
+        "Choose another name, or leave it out",
+      );
 };
 
 /** Makes a network with its subnets and VNI at once. Throws TswarmError: invalid, name_conflict, conflict (overlap), exhausted. */
@@ -45,6 +59,7 @@ export const createNetwork = (
       `network ${nameOf(ingress)} is the cluster's ingress network`,
       `Remove it first (tsctl network rm ${nameOf(ingress)})`,
     );
+  checkBridgeName(tx, spec);
   const subnets = allocateSubnets(tx, spec);
   const network = Network.fromPartial({ id: ctx.newId(), spec, subnets, vni: allocateVni(tx, spec) });
   tx.put("network", network);

@@ -1,4 +1,4 @@
-import { blockOf, canonicalPrefix, overlap } from "#net/ipam/prefix.ts";
+import { blockOf, formatBlock, overlap, readBlock } from "#net/ipam/prefix.ts";
 import { bridgeOptions } from "#net/model/driver-options.ts";
 import type { Network, Node } from "#proto/gen/types.ts";
 
@@ -17,9 +17,10 @@ export const routeConflicts = (network: Network, nodes: Iterable<Node>): RouteCo
   if (isOnParent(network)) return [];
   const conflicts: RouteConflict[] = [];
   for (const node of nodes)
-    for (const route of new Set((node.description?.routes ?? []).map(canonicalPrefix))) {
-      const block = blockOf(route);
-      if (block.length === 0) continue;
+    for (const reported of node.description?.routes ?? []) {
+      const block = readBlock(reported);
+      if (block === undefined || block.length === 0) continue;
+      const route = formatBlock(block);
       for (const { subnet } of network.subnets)
         if (overlap(blockOf(subnet), block) && !isItsOwn(network, subnet, route))
           conflicts.push({ hostname: node.description?.hostname || node.id, route, subnet });

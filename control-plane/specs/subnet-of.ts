@@ -1,13 +1,10 @@
-import { blockOf, within } from "#net/ipam/prefix.ts";
+import { readBlock, within } from "#net/ipam/prefix.ts";
 import { familyOf } from "#net/model/cidr.ts";
 
 const inside = (subnet: string, written: string): boolean => {
-  try {
-    const prefix = written.includes("/") ? written : `${written}/${familyOf(written) === 4 ? 32 : 128}`;
-    return within(blockOf(subnet), blockOf(prefix));
-  } catch {
-    return false;
-  }
+  const outer = readBlock(subnet);
+  const inner = readBlock(written.includes("/") ? written : `${written}/${familyOf(written) === 4 ? 32 : 128}`);
+  return outer !== undefined && inner !== undefined && within(outer, inner);
 };
 
 /**

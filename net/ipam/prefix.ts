@@ -31,6 +31,15 @@ export const blockOf = (prefix: string): Block => {
   return { family, first, last: first + (1n << hostBits) - 1n, length };
 };
 
+/** The same for text of which nobody knows whether it is a prefix. */
+export const readBlock = (text: string): Block | undefined => {
+  try {
+    return blockOf(text);
+  } catch {
+    return undefined;
+  }
+};
+
 export const formatBlock = (block: Block): string => `${formatAddress(block.family, block.first)}/${block.length}`;
 
 /** Canonical "network/length"; host bits are cleared. */

@@ -137,7 +137,7 @@ const REFUSED: Readonly<Record<string, readonly [reason: string, remedy: string]
     "encrypted networks are not supported by this version",
     "Leave it out; traffic between nodes is not encrypted then",
   ],
-  "com.docker.network.enable_ipv4": ["this is no option of the driver", "Use --ipv4 or --ipv4=false"],
+  "com.docker.network.enable_ipv4": ["this is no option of the driver", "Use --ipv4 or --no-ipv4"],
   "com.docker.network.enable_ipv6": ["this is no option of the driver", "Use --ipv6"],
   "com.docker.network.container_iface_prefix": [
     "interfaces are named by the attachment",
