@@ -1,5 +1,7 @@
-// Flows of conntrack: dump, and delete by the tuple of the original direction. References:
-// linux/netfilter/nfnetlink_conntrack.h, nf_conntrack_common.h, nfnetlink.h. Integers of nfnetlink attributes are big-endian.
+// Flows of conntrack: as ctnetlink dumps them and as /proc/net/nf_conntrack lists them, and the message that deletes one by the
+// tuple of its original direction. References: linux/netfilter/nfnetlink_conntrack.h, nfnetlink.h; ct_seq_show in
+// net/netfilter/nf_conntrack_standalone.c. Integers of nfnetlink attributes are big-endian.
+import { canonicalAddress } from "#net/model/cidr.ts";
 import { AF, addressBytes, addressText, familyOf } from "./address.ts";
 import {
   type Attributes,
@@ -18,16 +20,17 @@ const CT = {
   DELETE: (NFNL_SUBSYS_CTNETLINK << 8) | 2,
   GET_STATS: (NFNL_SUBSYS_CTNETLINK << 8) | 5,
 } as const;
-const CTA = { TUPLE_ORIG: 1, TUPLE_REPLY: 2, STATUS: 3, ID: 12 } as const;
+const CTA = { TUPLE_ORIG: 1, TUPLE_REPLY: 2 } as const;
 const CTA_STATS_GLOBAL_ENTRIES = 1;
 const TUPLE = { IP: 1, PROTO: 2 } as const;
 const IP = { V4_SRC: 1, V4_DST: 2, V6_SRC: 3, V6_DST: 4 } as const;
 const PROTO = { NUM: 1, SRC_PORT: 2, DST_PORT: 3 } as const;
-const IPS_DST_NAT = 1 << 5;
 const NFGENMSG_BYTES = 4;
 
-/** IANA protocol numbers whose flows have an end of their own. */
-export const IPPROTO = { TCP: 6, UDP: 17, SCTP: 132 } as const;
+/** TCP, UDP, DCCP, SCTP, UDP-Lite. */
+const WITH_PORTS = new Set([6, 17, 33, 132, 136]);
+/** Only of these protocols is a flow found by its addresses and ports alone. */
+export const hasPorts = ({ original }: Flow): boolean => WITH_PORTS.has(original.protocol);
 
 export type FlowTuple = {
   readonly source: string;
@@ -44,9 +47,6 @@ export type Flow = {
   readonly original: FlowTuple;
   /** As answers come: its source is where the flow goes after translation. */
   readonly reply: FlowTuple;
-  readonly destinationTranslated: boolean;
-  /** Tells it from a later flow with the same tuples. As the kernel wrote it. */
-  readonly id: Uint8Array;
 };
 
 const header = (w: MessageWriter, family: number): MessageWriter => w.u8(family).u8(0).u16(0);
@@ -59,8 +59,8 @@ export const encodeFlowDump = (): Uint8Array =>
 export const encodeFlowCount = (): Uint8Array =>
   message(CT.GET_STATS, NLM_F.REQUEST | NLM_F.ACK, (w) => header(w, AF.UNSPEC));
 
-/** This very flow; `ENOENT` when it has ended. Only of protocols with ports. */
-export const encodeFlowDelete = ({ original, id }: Flow): Uint8Array => {
+/** `ENOENT` when it has ended. Only of protocols with ports. */
+export const encodeFlowDelete = ({ original }: Flow): Uint8Array => {
   const family = familyOf(original.source);
   const [source, destination] = family === "inet" ? [IP.V4_SRC, IP.V4_DST] : [IP.V6_SRC, IP.V6_DST];
   return message(CT.DELETE, NLM_F.REQUEST | NLM_F.ACK, (w) => {
@@ -75,7 +75,7 @@ export const encodeFlowDelete = ({ original, id }: Flow): Uint8Array => {
           .attrU16be(PROTO.DST_PORT, original.destinationPort);
       w.nest(TUPLE.IP, addresses, NESTED).nest(TUPLE.PROTO, protocol, NESTED);
     };
-    w.nest(CTA.TUPLE_ORIG, tuple, NESTED).attr(CTA.ID, id);
+    w.nest(CTA.TUPLE_ORIG, tuple, NESTED);
   });
 };
 
@@ -87,8 +87,28 @@ export const decodeFlow = (payload: Uint8Array): Flow => {
   return {
     original: tupleOf(attributes.get(CTA.TUPLE_ORIG)),
     reply: tupleOf(attributes.get(CTA.TUPLE_REPLY)),
-    destinationTranslated: ((readU32be(attributes.get(CTA.STATUS)) ?? 0) & IPS_DST_NAT) !== 0,
-    id: attributes.get(CTA.ID)?.slice() ?? new Uint8Array(),
+  };
+};
+
+/** The lines of /proc/net/nf_conntrack: "ipv4 2 udp 17 59 src=… dst=… sport=… dport=… [UNREPLIED] src=… dst=… …". */
+export const parseFlowTable = (text: string): Flow[] =>
+  text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => {
+      const protocol = Number(line.trim().split(/\s+/, 4)[3]);
+      const [original = "", reply = ""] = line.split("src=").slice(1);
+      return { original: tupleIn(`src=${original}`, protocol), reply: tupleIn(`src=${reply}`, protocol) };
+    });
+
+const tupleIn = (text: string, protocol: number): FlowTuple => {
+  const value = (name: string): string => new RegExp(`\\b${name}=(\\S+)`).exec(text)?.[1] ?? "";
+  return {
+    source: canonicalAddress(value("src")),
+    destination: canonicalAddress(value("dst")),
+    protocol,
+    sourcePort: Number(value("sport")),
+    destinationPort: Number(value("dport")),
   };
 };
 

@@ -7,7 +7,9 @@ import { execute } from "#net/exec/executor.ts";
 import { Kernel, type KernelPlace } from "#net/exec/kernel.ts";
 import { KernelModel } from "#net/exec/kernel-model.ts";
 import { learnSysctls, observe } from "#net/exec/observe.ts";
+import { deleteFlows } from "#net/kernel/conntrack.ts";
 import { emptyHostNetworks, type HostNetworks } from "#net/model/host-networks.ts";
+import { type FlowWays, flowWays, staleFlows } from "#net/plan/nat/stale-flows.ts";
 import type { NetOp } from "#net/plan/op.ts";
 import { planTarget, targetOf } from "#net/plan/plan-host.ts";
 import { render } from "#net/plan/render.ts";
@@ -29,6 +31,8 @@ export type ApplyReport = {
   readonly errors: readonly ApplyError[];
   /** `repair` only: what differed from what had been applied before, as ops. */
   readonly drift: readonly string[];
+  /** Namespaces in which flows to backends that are gone were not looked for, and why; the next run tries again. */
+  readonly flowErrors: readonly string[];
 };
 
 const ATTEMPTS = 3;
@@ -37,9 +41,13 @@ const PAUSE_MS = 30;
 /** The kernel deletes a namespace's links some time after the namespace, so what is taken may be free soon. */
 const TAKEN_PAUSES_MS = [PAUSE_MS, PAUSE_MS, 100, 300, 1_000];
 
+type Outcome = Pick<ApplyReport, "ops" | "errors"> & Partial<Pick<ApplyReport, "flowErrors" | "drift">>;
+
 export class Reconciler {
   readonly #kernel: Kernel;
   #memory: KernelModel | undefined;
+  /** Where flows could go after the last run that left no error. */
+  #ways: FlowWays | undefined;
 
   constructor(place: KernelPlace) {
     this.#kernel = new Kernel(place);
@@ -52,6 +60,7 @@ export class Reconciler {
   /** As `apply`, from a fresh dump: finds and repairs what others changed. */
   repair(desired: HostNetworks): ApplyReport {
     this.#memory = undefined;
+    this.#ways = undefined;
     return this.#timed(() => {
       const result = this.#converge(desired);
       return { ...result, drift: result.first.map(render) };
@@ -66,7 +75,7 @@ export class Reconciler {
     return report;
   }
 
-  #converge(desired: HostNetworks): { ops: number; errors: ApplyError[]; first: readonly NetOp[] } {
+  #converge(desired: HostNetworks): Outcome & { readonly first: readonly NetOp[] } {
     let done = 0;
     let errors: ApplyError[] = [];
     let first: readonly NetOp[] = [];
@@ -88,7 +97,7 @@ export class Reconciler {
       if (errors.length === 0) break;
       this.#memory = undefined;
     }
-    return { ops: done, errors, first };
+    return { ops: done, errors, first, flowErrors: this.#dropFlows(desired) };
   }
 
   #run(ops: readonly NetOp[]): ApplyError[] {
@@ -103,11 +112,30 @@ export class Reconciler {
     return errors;
   }
 
-  #timed(run: () => Omit<ApplyReport, "durationUs" | "drift"> & { drift?: readonly string[] }): ApplyReport {
+  /** After the rules were changed: flows that are deleted before would be translated as they were. */
+  #dropFlows(desired: HostNetworks): string[] {
+    const errors: string[] = [];
+    const ways = flowWays(desired);
+    for (const [namespace, isStale] of staleFlows(desired, ways, this.#ways)) {
+      try {
+        deleteFlows(
+          this.#kernel.path(namespace),
+          ({ original: { protocol, destination, destinationPort }, reply }) =>
+            destination !== reply.source && isStale({ protocol, destination, destinationPort, target: reply.source }),
+        );
+      } catch (error) {
+        errors.push(`${namespace === "" ? "host" : namespace}: ${TswarmError.from(error).message}`);
+      }
+    }
+    this.#ways = errors.length === 0 ? ways : undefined;
+    return errors;
+  }
+
+  #timed(run: () => Outcome): ApplyReport {
     const start = process.hrtime.bigint();
     try {
-      const { ops, errors, drift = [] } = run();
-      return { ops, errors, drift, durationUs: Number((process.hrtime.bigint() - start) / 1000n) };
+      const { ops, errors, flowErrors = [], drift = [] } = run();
+      return { ops, errors, flowErrors, drift, durationUs: Number((process.hrtime.bigint() - start) / 1000n) };
     } finally {
       this.#kernel.releaseAll();
     }

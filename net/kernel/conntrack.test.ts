@@ -1,5 +1,6 @@
 import { expect } from "chai";
-import { deleteFlows } from "./conntrack.ts";
+import { deleteFlows, dumpedFlows, listedFlows } from "./conntrack.ts";
+import { NETLINK_NETFILTER, NetlinkSocket } from "./netlink-socket.ts";
 import { type ScratchNetns, scratchNetns } from "./scratch-netns.ts";
 
 describe("flows of a namespace, observed by conntrack", () => {
@@ -30,8 +31,22 @@ describe("flows of a namespace, observed by conntrack", () => {
     expect(deleteFlows(ns.path, (f) => f.reply.protocol === 17 && gone.has(f.reply.source))).to.equal(2);
     expect(translations("ipv4")).to.deep.equal(["tcp 10.0.0.7", "udp 10.0.0.8"]);
     expect(translations("ipv6")).to.deep.equal(["udp fd00::8"]);
-    expect(deleteFlows(ns.path, (f) => gone.has(f.reply.source) && f.destinationTranslated)).to.equal(1);
+    expect(deleteFlows(ns.path, (f) => gone.has(f.reply.source))).to.equal(1);
     expect(translations("ipv4")).to.deep.equal(["udp 10.0.0.8"]);
+  });
+
+  it("finds the same in the list of /proc and in a dump", () => {
+    add("-p", "udp", "-s", "10.0.0.2", "-d", "10.0.0.100", "--sport", "7", "--dport", "53", "--dst-nat", "10.0.0.7");
+    add("-p", "tcp", "-s", "fd00::2", "-d", "fd00::9", "--sport", "1", "--dport", "80", "--state", "SYN_SENT");
+    const socket = NetlinkSocket.open(ns.path, NETLINK_NETFILTER);
+    try {
+      expect(dumpedFlows(socket)).to.have.length(2);
+      expect(listedFlows(ns.path)).to.have.deep.members(dumpedFlows(socket));
+      // Of this namespace alone.
+      expect(listedFlows(null)?.some((flow) => flow.reply.source === "10.0.0.7")).to.equal(false);
+    } finally {
+      socket.close();
+    }
   });
 
   it("deletes many at once, and none where there is none", () => {

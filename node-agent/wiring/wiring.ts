@@ -150,6 +150,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
       applied = true;
       stale ||= report.errors.length > 0;
       for (const error of report.errors) logger.error("not wired", { ...error });
+      for (const error of report.flowErrors) logger.warn("flows to gone backends not looked for", { error });
       if (gained) backendsAt = realClock.monotonic() + pauseMs(report.durationUs);
       if (services !== view.services)
         cancelBackends ??= realClock.after(Math.max(backendsAt - realClock.monotonic(), 0), later);
