@@ -100,8 +100,9 @@ describeWithCrun("limits of containers", fileURLToPath(import.meta.url), () => {
     else expect(group(id, "cpu", "cpu.cfs_quota_us", "")).to.equal("20000");
     const throttled = () => Number(/^nr_throttled (\d+)$/m.exec(group(id, "cpu", "cpu.stat", "cpu.stat"))?.[1]);
     while (throttled() === 0) await new Promise((next) => setTimeout(next, 20));
-    const { cpuUsageUs } = await runtime.stats(id);
+    const { cpuUsageUs, memoryLimitBytes } = await runtime.stats(id);
     expect(cpuUsageUs).to.be.greaterThan(10_000);
+    expect(memoryLimitBytes).to.equal(0);
   });
 
   it("opens devices of the list only, though every node may be made", async () => {

@@ -1,7 +1,7 @@
 // One virtual machine in software emulation: Debian's kernel, cgroup v2 only, the project read-only at /project, no network
 // but what is made inside. Commands go over a virtio port, one at a time. The machine ends with `stop`, when a command takes too
 // long, and when this process dies, however it dies.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { closeSync, constants, openSync } from "node:fs";
 import { resolve } from "node:path";
@@ -52,13 +52,19 @@ export const startVm = async ({ memoryMiB = 768, cpus = 2 }: VmOptions = {}): Pr
 };
 
 /** The project as it is now, as a disk: 2 s. A descriptor of a file without a name, of which nothing can be left over. */
-const packProject = (): number => {
+const packProject = (attempts = 3): number => {
   const disk = openSync(bootFilesFolder, O_TMPFILE | constants.O_RDWR, 0o600);
   const without = [".git", "build"].map((name) => `--exclude-path=${name}`);
-  runProgram("mkfs.erofs", ["--quiet", ...without, "/proc/self/fd/3", projectRoot], {
-    stdio: ["ignore", "pipe", "pipe", disk],
-  });
-  return disk;
+  const stdio: StdioOptions = ["ignore", "pipe", "pipe", disk];
+  try {
+    runProgram("mkfs.erofs", ["--quiet", ...without, "/proc/self/fd/3", projectRoot], { stdio });
+    return disk;
+  } catch (error) {
+    closeSync(disk);
+    // An editor or a test may remove a file under its hands.
+    if (attempts === 1) throw error;
+    return packProject(attempts - 1);
+  }
 };
 
 const commandsOf = (machine: ChildProcess): Vm => {

@@ -14,6 +14,6 @@ ln -s /proc/self/fd /dev/fd
 echo tswarm-vm >/proc/sys/kernel/hostname
 ip link set lo up
 # No udev here: what is not asked for by name is loaded by hand.
-modprobe -a virtio_console aesni_intel
+modprobe -a virtio_console aesni_intel tun
 cd /project
 exec tini-static -- sh /guest/serve.sh
