@@ -3,10 +3,12 @@ import { createServer, type Server } from "node:net";
 import { expect } from "chai";
 import { type Answer, decode, encode, RECURSION_DESIRED } from "dns-packet";
 import type { Clock } from "#base/clock.ts";
+import { AnswerCache } from "./cache.ts";
 import { Forwarder } from "./forwarder.ts";
 import { parseQuery } from "./packet.ts";
 import { parseResolvConf, upstreamsOf } from "./resolv-conf.ts";
 import { framed } from "./upstream.ts";
+import { questionOf } from "./wire.ts";
 
 /** A clock that stands still until it is moved; timers fire when it passes them. */
 const manualClock = () => {
@@ -188,6 +190,63 @@ describe("forwarding to the host's resolvers", () => {
     for (const name of ["a.org", "b.org"])
       expect(decode(await forwarder.ask(pair(name, 1))).answers![0]).to.include({ data: "192.0.2.1" });
     forwarder.close();
+  });
+
+  it("asks a resolver that was silent last, until it had time to recover", async () => {
+    const { clock, advance } = manualClock();
+    const silent = createSocket("udp4");
+    let heard = 0;
+    silent.on("message", () => heard++);
+    await new Promise<void>((done) => silent.bind(0, "127.0.0.1", () => done()));
+    const upstreams = [silent.address().port, port].map((p) => ({ address: "127.0.0.1", port: p }));
+    const forwarder = new Forwarder({ upstreams, clock, timeoutMs: 1000 });
+    const first = forwarder.ask(pair("a.org", 1));
+    while (heard === 0) await new Promise(setImmediate);
+    advance(1000);
+    expect(decode(await first).answers).to.have.length(1);
+    // The clock stands still: an answer can only come from the other one.
+    for (let i = 0; i < 20; i++) await forwarder.ask(pair(`b${i}.org`, 1));
+    expect(heard).to.equal(1);
+    advance(10_001);
+    const later = forwarder.ask(pair("c.org", 1));
+    while (heard === 1) await new Promise(setImmediate);
+    advance(1000);
+    await later;
+    forwarder.close();
+    await new Promise<void>((done) => silent.close(() => done()));
+  });
+
+  it("tells apart what was asked with and without EDNS, DNSSEC and checking", async () => {
+    const forwarder = make(manualClock().clock);
+    const plain = pair("a.org", 1);
+    const queries = [
+      plain,
+      { ...plain, edns: true },
+      { ...plain, edns: true, dnssecOk: true },
+      { ...plain, flags: 0x10 },
+    ];
+    for (const query of [...queries, ...queries]) await forwarder.ask(query);
+    expect(asked).to.have.length(queries.length);
+    forwarder.close();
+  });
+
+  it("its cache is bounded by bytes, the longest unused goes first", () => {
+    const cache = new AnswerCache();
+    const answer = (name: string) =>
+      encode({
+        type: "response",
+        questions: [{ type: "TXT", name }],
+        answers: [{ type: "TXT", name, ttl: 60, data: ["x".repeat(255), "y".repeat(255)] }],
+      });
+    const question = questionOf(answer("n0"))!;
+    for (let i = 0; i < 5_000; i++) {
+      cache.store(`n${i}`, answer(`n${i}`), 0);
+      cache.find("n0", 1, question, 0);
+    }
+    expect(cache.bytes).to.be.within(1_900_000, 2 * 1024 * 1024);
+    expect(cache.find("n0", 1, question, 0)).to.not.equal(undefined);
+    expect(cache.find("n1", 1, question, 0)).to.equal(undefined);
+    expect(cache.find("n4999", 1, question, 61_000)).to.equal(undefined);
   });
 
   it("reads resolv.conf", () => {

@@ -1,15 +1,17 @@
 import { execFile } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
+import { Socket as TcpSocket } from "node:net";
 import { promisify } from "node:util";
 import { expect } from "chai";
 import { decode, encode } from "dns-packet";
 import { realClock, systemRandom } from "#base/node/system.ts";
 import { Rtnl } from "#net/kernel/rtnl.ts";
 import { type ScratchNetns, scratchNetns } from "#net/kernel/scratch-netns.ts";
-import { tcpListenerIn, udpSocketIn } from "#net/kernel/sockets.ts";
+import { tcpListenerIn, tcpSocketIn, udpSocketIn } from "#net/kernel/sockets.ts";
 import { Forwarder } from "./forwarder.ts";
 import { NetworkNames } from "./network-names.ts";
-import { DnsServer } from "./server.ts";
+import { DnsServer, MAX_FORWARDED } from "./server.ts";
+import { framed } from "./upstream.ts";
 import type { Zone } from "./zone.ts";
 
 const run = promisify(execFile);
@@ -163,5 +165,62 @@ describe("DNS at 127.0.0.11 of a namespace, observed by dig", () => {
     expect(new Set(replies)).to.deep.equal(new Set([1]));
     expect((await dig("-c", "CH", "version.bind", "TXT")).status).to.equal("REFUSED");
     expect((await dig("+opcode=NOTIFY", "web")).status).to.equal("NOTIMP");
+  });
+
+  it("forwards a bounded number of questions for one container; its own names are answered all the same", async () => {
+    const silent = createSocket("udp4");
+    await new Promise<void>((done) => silent.bind(0, "127.0.0.1", () => done()));
+    const upstreams = [{ address: "127.0.0.1", port: silent.address().port }];
+    const waiting = new Forwarder({ upstreams, clock: realClock, timeoutMs: 60_000 });
+    const busy = await DnsServer.start({
+      udpFd: udpSocketIn(ns.path, "127.0.0.12", 53),
+      tcpFd: tcpListenerIn(ns.path, "127.0.0.12", 53),
+      zone: zoneOf(false, 1),
+      outside: { forwarder: waiting, always: false, singleLabels: true },
+      random: systemRandom,
+    });
+    const inside = createSocket("udp4");
+    await new Promise<void>((done) => inside.bind({ fd: udpSocketIn(ns.path, "127.0.0.1", 0) }, () => done()));
+    const codes: number[] = [];
+    const two = new Promise<void>((done) => {
+      inside.on("message", (m: Buffer) => codes.push(m[3]! & 15) === 2 && done());
+    });
+    const names = [...Array.from({ length: MAX_FORWARDED + 1 }, (_, i) => `n${i}.example.test`), "web"];
+    for (const [id, name] of names.entries()) {
+      inside.send(encode({ type: "query", id, questions: [{ type: "A", name }] }), 53, "127.0.0.12");
+      // One socket's room for what is not read yet is small.
+      if (id % 50 === 49) await new Promise((done) => setTimeout(done, 5));
+    }
+    await two;
+    expect([codes, waiting.inFlight]).to.deep.equal([[2, 0], MAX_FORWARDED]);
+    inside.close();
+    await busy.close();
+    waiting.close();
+    silent.close();
+  });
+
+  it("answers all questions of one who sends many by TCP before it reads", async () => {
+    const socket = new TcpSocket({ fd: tcpSocketIn(ns.path, "127.0.0.1") });
+    await new Promise<void>((done) => socket.connect({ host: "127.0.0.11", port: 53 }, () => done()));
+    socket.pause();
+    server.update(zoneOf(false, 200));
+    const asks = Buffer.concat(
+      Array.from({ length: 100 }, () =>
+        framed(encode({ type: "query", questions: [{ type: "A", name: "tasks.web" }] })),
+      ),
+    );
+    // Each of these 1,000 answers has 3 KB: they can't all be on their way.
+    for (let i = 0; i < 10; i++) socket.write(asks);
+    await dig("web");
+    let received = 0;
+    const all = new Promise<void>((done) => {
+      socket.on("data", (chunk) => {
+        received += chunk.length;
+        if (received >= 1_000 * (2 + 12 + 15 + 200 * 16)) done();
+      });
+    });
+    socket.resume();
+    await all;
+    socket.destroy();
   });
 });
