@@ -1,15 +1,24 @@
 // One address of each family on one network, as a function of the state: what is held is what live objects say.
 
 import type { ReadTx } from "#control-plane/state/types.ts";
-import { capacity, isInSpace, nextFree } from "#net/ipam/addresses.ts";
+import { capacity, insideOf, nextFree } from "#net/ipam/addresses.ts";
 import { type Family, familyOf, parseAddress } from "#net/model/cidr.ts";
 import type { Network, Subnet, Task } from "#proto/gen/types.ts";
 import { pinnedAddresses } from "./pins.ts";
 
 export type Pair = { readonly ipv4: string; readonly ipv6: string };
-/** What one pass looks up only once: where the last address was taken, by subnet, and the pinned ones, by network. */
-export type Lookups = { readonly last: Map<string, string>; readonly pinned: Map<string, ReadonlySet<string>> };
-export const newLookups = (): Lookups => ({ last: new Map(), pinned: new Map() });
+/** What one pass looks up only once, during which no address is released. */
+export type Lookups = {
+  /** Where the last address was taken, by subnet. */
+  readonly last: Map<string, string>;
+  /** Subnets that were searched through in vain. */
+  readonly full: Set<string>;
+  /** Why tasks have to wait, by network and family. */
+  readonly texts: Map<string, string>;
+  /** By network. */
+  readonly pinned: Map<string, ReadonlySet<string>>;
+};
+export const newLookups = (): Lookups => ({ last: new Map(), full: new Set(), texts: new Map(), pinned: new Map() });
 
 const newestFirst = (a: Task, b: Task): number => (b.meta?.createdAt ?? 0) - (a.meta?.createdAt ?? 0);
 
@@ -20,10 +29,11 @@ export const subnetsOf = (network: Network, family: Family): Subnet[] =>
 const lastGiven = (tx: ReadTx, network: Network, subnet: Subnet): string => {
   const family = familyOf(subnet.subnet);
   const alone = subnetsOf(network, family).length === 1;
+  const isInside = insideOf(subnet);
   const address = (task: Task): string => {
     const a = task.attachments.find((x) => x.networkId === network.id);
     const text = (family === 6 ? a?.ipv6 : a?.ipv4)?.split("/")[0] ?? "";
-    return text === "" || alone || isInSpace(subnet, text) ? text : "";
+    return text === "" || alone || isInside(text) ? text : "";
   };
   let newest: Task | undefined;
   for (const task of tx.tasksOfNetwork(network.id)) {
@@ -41,7 +51,10 @@ const both = (
   b: ReadonlySet<string>,
 ): { has(address: string): boolean; readonly size: number } => ({
   has: (address) => a.has(address) || b.has(address),
-  size: a.size + b.size,
+  // Counted only when it is asked for: it costs as much as the transaction has changed.
+  get size() {
+    return a.size + b.size;
+  },
 });
 
 /**
@@ -56,9 +69,13 @@ export const freeAddress = (tx: ReadTx, network: Network, family: Family, lookup
   const held = both(tx.heldAddresses(network.id), pinned);
   for (const subnet of subnets) {
     const key = `${network.id} ${subnet.subnet}`;
+    if (lookups.full.has(key)) continue;
     const last = lookups.last.get(key) ?? lastGiven(tx, network, subnet);
     const address = nextFree(subnet, held, last);
-    if (address === undefined) continue;
+    if (address === undefined) {
+      lookups.full.add(key);
+      continue;
+    }
     lookups.last.set(key, address);
     return address;
   }
@@ -90,27 +107,39 @@ export type Usage = { readonly subnet: string; readonly used: number; readonly s
 export const subnetUsage = (tx: ReadTx, network: Network, subnet: Subnet): Usage => {
   const holders = new Set(pinnedAddresses(tx, network.id, []));
   for (const address of tx.heldAddresses(network.id)) holders.add(address);
+  const isInside = insideOf(subnet);
   let used = 0;
   let resting = 0;
   for (const address of holders) {
-    if (!isInSpace(subnet, address)) continue;
+    if (!isInside(address)) continue;
     if (tx.addressHolder(network.id, address)?.startsWith("lease/")) resting++;
     else used++;
   }
   return { subnet: subnet.subnet, used, size: capacity(subnet), resting };
 };
 
-/** Why there is no address, with what to do. */
+/** Why there is no address, with what to do. It stays the same from pass to pass: it is written to every task that waits. */
 export const fullText = (tx: ReadTx, network: Network, family: Family): { reason: string; remedy: string } => {
   const name = network.spec?.annotations?.name ?? network.id;
   const parts = subnetsOf(network, family).map((subnet) => {
     const { used, size, resting } = subnetUsage(tx, network, subnet);
     const range = subnet.range === "" ? "" : ` (range ${subnet.range})`;
-    const rest = resting === 0 ? "" : `, ${resting} rest for a few seconds after their release`;
-    return `${subnet.subnet}${range}: ${used} of ${size} are used${rest}`;
+    const rest = resting === 0 ? "" : ", some of them until a few seconds after their release";
+    return `${subnet.subnet}${range}: ${used + resting} of ${size} are used${rest}`;
   });
   return {
     reason: `network ${name}: no IPv${family} address is free in ${parts.join("; ")}`,
     remedy: `Add a subnet (tsctl network update --subnet-add SUBNET ${name}), or scale services down`,
   };
+};
+
+/** The same as one text, counted once in a pass. */
+export const waitText = (tx: ReadTx, network: Network, family: Family, { texts }: Lookups): string => {
+  const key = `${network.id} ${family}`;
+  const known = texts.get(key);
+  if (known !== undefined) return known;
+  const { reason, remedy } = fullText(tx, network, family);
+  const text = `${reason}. ${remedy}.`;
+  texts.set(key, text);
+  return text;
 };

@@ -16,7 +16,7 @@ import {
   TaskState,
   TaskStatus,
 } from "#proto/gen/types.ts";
-import { addressPair, fullText, type Lookups, newLookups, type Pair } from "./addresses.ts";
+import { addressPair, type Lookups, newLookups, type Pair, waitText } from "./addresses.ts";
 import { completeNodes } from "./node-addresses.ts";
 import { holderText, pinHolder, pinOf } from "./pins.ts";
 import { allocatePorts, lacksPorts, networksOfTask, portsOfTask } from "./ports.ts";
@@ -52,7 +52,7 @@ const attach = (network: Network, pair: Pair, taskId: string, config: NetworkAtt
 };
 
 /** Why a pinned address can't be had yet. */
-const waitText = (tx: Tx, network: Network, address: string, holder: string): string => {
+const heldText = (tx: Tx, network: Network, address: string, holder: string): string => {
   const name = network.spec?.annotations?.name ?? network.id;
   if (holder.startsWith("lease/"))
     return `network ${name}: the pinned address ${address} rests for a few seconds after its release.`;
@@ -69,7 +69,7 @@ const waitText = (tx: Tx, network: Network, address: string, holder: string): st
 const heldPin = (tx: Tx, network: Network, pin: Pair, task: Task): string | undefined => {
   for (const address of [pin.ipv4, pin.ipv6]) {
     const holder = address === "" ? undefined : pinHolder(tx, network, address, task);
-    if (holder !== undefined) return waitText(tx, network, address, holder);
+    if (holder !== undefined) return heldText(tx, network, address, holder);
   }
   return undefined;
 };
@@ -91,10 +91,7 @@ const attachmentsOf = (tx: Tx, task: Task, lookups: Lookups): NetworkAttachment[
     const held = heldPin(tx, network, pin, task);
     if (held !== undefined) return held;
     const result = addressPair(tx, network, lookups, pin);
-    if ("full" in result) {
-      const { reason, remedy } = fullText(tx, network, result.full);
-      return `${reason}. ${remedy}.`;
-    }
+    if ("full" in result) return waitText(tx, network, result.full, lookups);
     attachments.push(attach(network, result.pair, task.id, config));
   }
   return attachments;

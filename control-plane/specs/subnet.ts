@@ -1,4 +1,4 @@
-import { isInSpace } from "#net/ipam/addresses.ts";
+import { insideOf } from "#net/ipam/addresses.ts";
 import { blockOf, canonicalPrefix, hasHostBits, within } from "#net/ipam/prefix.ts";
 import { canonicalAddress, type Family, parseAddress } from "#net/model/cidr.ts";
 import type { IpamConfig } from "#proto/gen/types.ts";
@@ -36,7 +36,7 @@ const checkAddress = (issues: Issues, field: string, subnet: string, address: st
     return undefined;
   const remedy = `Use an address of ${subnet}`;
   const inside = issues.check(
-    isInSpace({ subnet, range: "" }, address),
+    insideOf({ subnet, range: "" })(address),
     field,
     `${address} is outside ${subnet}, or none that a host can have`,
     remedy,

@@ -22,13 +22,15 @@ export const capacity = (space: AddressSpace): number => {
   return size > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(size);
 };
 
-/** Is this one of the addresses that are given out here? Those of hosts only, so not the network's own. */
-export const isInSpace = (space: AddressSpace, address: string): boolean => {
+/** Tells which addresses are given out here: those of hosts only, so not the network's own. */
+export const insideOf = (space: AddressSpace): ((address: string) => boolean) => {
   const { family } = blockOf(space.subnet);
-  if (familyOf(address) !== family) return false;
   const { first, last } = boundsOf(space);
-  const value = parseAddress(address);
-  return first <= value && value <= last;
+  return (address) => {
+    if (familyOf(address) !== family) return false;
+    const value = parseAddress(address);
+    return first <= value && value <= last;
+  };
 };
 
 /** The next address (without length) after `last` that nobody holds, going round; undefined: all are held. */
