@@ -1,8 +1,9 @@
 // No request is lost while tasks are replaced: a client opens connections as fast as it can through updates and drains, real
-// HTTP by virtual IP, from each node.
+// HTTP by virtual IP. UDP has no connections that could end: its client must not stay with a backend that is gone.
 import { expect } from "chai";
 import { eventually, list, startCluster } from "#test-cluster/e2e/fixture.ts";
 import { type HttpResult, startHttpClient } from "#test-cluster/e2e/http-client.ts";
+import { startUdpClient, startUdpServer } from "#test-cluster/e2e/udp.ts";
 import { findCluster, type TestCluster, tsctl } from "#test-cluster/netns/cluster.ts";
 import { type LiveContainer, liveContainers } from "#test-cluster/netns/containers.ts";
 import { type Footprint, footprint } from "#test-cluster/netns/footprint.ts";
@@ -74,5 +75,27 @@ describe("zero loss", function () {
     console.log(`      measured: ${answered} requests to ${servers.length} tasks`);
     expect(failed).to.deep.equal([]);
     expect(servers.length).to.be.greaterThan(UPDATES);
+  });
+
+  it("a UDP client that keeps its port goes to another backend when its own leaves", async () => {
+    // One on node2, one on node3, and no third place.
+    const placement = ["--constraint", "node.hostname!=node1", "--replicas-max-per-node", "1", "--replicas", "2"];
+    at("node1", "service", "create", "--name", "echo", "--network", "net", ...placement, "localhost/tools:1");
+    const tasks = list(cluster, "node1", "service", "ps", "echo");
+    const live = liveContainers(cluster);
+    const servers = tasks.map((task) => startUdpServer(live.find((c) => c.taskId.startsWith(task.ID!))!, task.Node!));
+    const client = await startUdpClient(container("client"), vip("echo"));
+    try {
+      const first = client.last().from;
+      at("node1", "node", "update", "--availability", "drain", first);
+      const began = performance.now();
+      const { from } = await eventually("another answers", 10_000, () => client.last().from !== first && client.last());
+      console.log(`      measured: another backend answers after ${Math.round(performance.now() - began)} ms`);
+      expect(["node2", "node3"].filter((node) => node !== first)).to.deep.equal([from]);
+      at("node1", "node", "update", "--availability", "active", first);
+    } finally {
+      client.stop();
+      for (const server of servers) server.kill("SIGKILL");
+    }
   });
 });
