@@ -1,8 +1,8 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { capacity, firstAddress, nextFree } from "./addresses.ts";
-import { freeSubnet } from "./pools.ts";
-import { blockOf, canonicalPrefix, hasHostBits, overlap, within } from "./prefix.ts";
+import { capacity, firstAddress, insideOf, nextFree } from "./addresses.ts";
+import { freeSubnet, uniqueLocalPool } from "./pools.ts";
+import { blockOf, canonicalPrefix, hasHostBits, overlap, readBlock, within } from "./prefix.ts";
 
 describe("ipam", () => {
   it("reads and writes prefixes in canonical form", () => {
@@ -27,6 +27,31 @@ describe("ipam", () => {
     expect(nextFree({ subnet: "fd00::/64", range: "" }, new Set(["fd00::1"]))).to.equal("fd00::2");
     expect(nextFree({ subnet: "10.0.0.0/24", range: "10.0.0.64/30" }, new Set(["10.0.0.64"]))).to.equal("10.0.0.65");
     expect(firstAddress("fd00:1::/64")).to.equal("fd00:1::1");
+  });
+
+  it("knows what hosts may have, in a subnet and in a range of it", () => {
+    const inside = insideOf({ subnet: "10.0.0.0/24", range: "" });
+    expect(["10.0.0.0", "10.0.0.1", "10.0.0.254", "10.0.0.255", "10.0.1.1", "fd00::1"].map(inside)).to.deep.equal([
+      false,
+      true,
+      true,
+      false,
+      false,
+      false,
+    ]);
+    const range = insideOf({ subnet: "10.0.0.0/24", range: "10.0.0.0/30" });
+    expect(["10.0.0.0", "10.0.0.1", "10.0.0.3", "10.0.0.4"].map(range)).to.deep.equal([false, true, true, false]);
+    expect(capacity({ subnet: "10.0.0.0/24", range: "10.0.0.0/30" })).to.equal(3);
+    expect(capacity({ subnet: "fd00::/64", range: "" })).to.equal(Number.MAX_SAFE_INTEGER);
+    expect(firstAddress("10.0.0.0/24", ["10.0.0.1", "10.0.0.2"])).to.equal("10.0.0.3");
+    expect(readBlock("nonsense")).to.equal(undefined);
+  });
+
+  it("gives each cluster a unique local prefix of its own (RFC 4193)", () => {
+    const local = blockOf("fd00::/8");
+    const pools = Array.from({ length: 1_000 }, (_, i) => uniqueLocalPool(`cluster ${i}`));
+    for (const pool of pools) expect(within(local, blockOf(pool)) && blockOf(pool).length === 48, pool).to.equal(true);
+    expect(new Set(pools).size).to.equal(1_000);
   });
 
   it("gives out a /16 without repeating an address", () => {
