@@ -8,7 +8,6 @@
 //   <slot>.S, S.<slot>                    one backend
 //   <container name>, <task id>, <first 12 characters of it>   one backend; the last is the container's default hostname
 import type { DnsBackend, DnsService } from "#net/model/dns.ts";
-import { reverseName } from "./reverse.ts";
 
 /** Smaller wins. */
 export const KIND = { NAME: 0, ALIAS: 1, DERIVED: 2 } as const;
@@ -43,10 +42,10 @@ export class NetworkNames {
     return this.#names.get(name) ?? this.#derived(name);
   }
 
-  /** Names, without the network's, of the holders of an address that is written as in reverse questions. */
-  pointers(reverse: string): readonly string[] {
+  /** Names, without the network's, of the holders of an address. */
+  pointers(address: string): readonly string[] {
     this.#index();
-    return this.#pointers.get(reverse)?.map((p) => p.name) ?? [];
+    return this.#pointers.get(address)?.map((p) => p.name) ?? [];
   }
 
   #derived(name: string): Holders {
@@ -128,10 +127,9 @@ function* namesOf(service: DnsService): Generator<[name: string, holder: Holder]
 }
 
 function* pointersOf(service: DnsService): Generator<[address: string, name: string]> {
-  if (service.mode === "vip")
-    for (const address of some(service.vip4, service.vip6)) yield [reverseName(address), service.name];
+  if (service.mode === "vip") for (const address of some(service.vip4, service.vip6)) yield [address, service.name];
   for (const backend of service.backends)
-    for (const address of some(backend.ipv4, backend.ipv6)) yield [reverseName(address), backendName(service, backend)];
+    for (const address of some(backend.ipv4, backend.ipv6)) yield [address, backendName(service, backend)];
 }
 
 export const some = (...addresses: string[]): string[] => addresses.filter((a) => a !== "");

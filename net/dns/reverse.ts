@@ -1,16 +1,5 @@
 // Addresses as reverse questions write them: RFC 1035 §3.5, RFC 3596 §2.5.
-import { canonicalAddress, familyOf, parseAddress } from "#net/model/cidr.ts";
-
-/** "2.0.0.10.in-addr.arpa", nibbles for IPv6. Throws RangeError on what is no address. */
-export const reverseName = (address: string): string => {
-  const v4 = familyOf(address) === 4;
-  const digits = parseAddress(address)
-    .toString(16)
-    .padStart(v4 ? 8 : 32, "0");
-  if (!v4) return `${[...digits].reverse().join(".")}.ip6.arpa`;
-  const bytes = digits.match(/../g)!.map((pair) => Number.parseInt(pair, 16));
-  return `${bytes.reverse().join(".")}.in-addr.arpa`;
-};
+import { canonicalAddress } from "#net/model/cidr.ts";
 
 const V4 = ".in-addr.arpa";
 const V6 = ".ip6.arpa";

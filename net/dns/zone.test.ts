@@ -1,10 +1,22 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { seededRandom } from "#base/random.ts";
+import { familyOf, parseAddress } from "#net/model/cidr.ts";
 import type { DnsBackend, DnsService } from "#net/model/dns.ts";
 import { NetworkNames } from "./network-names.ts";
-import { reversedAddress, reverseName } from "./reverse.ts";
+import { reversedAddress } from "./reverse.ts";
 import { resolve, type Zone, type ZoneNetwork } from "./zone.ts";
+
+/** "2.0.0.10.in-addr.arpa", nibbles for IPv6. */
+const reverseName = (address: string): string => {
+  const v4 = familyOf(address) === 4;
+  const digits = parseAddress(address)
+    .toString(16)
+    .padStart(v4 ? 8 : 32, "0");
+  if (!v4) return `${[...digits].reverse().join(".")}.ip6.arpa`;
+  const bytes = digits.match(/../g)!.map((pair) => Number.parseInt(pair, 16));
+  return `${bytes.reverse().join(".")}.in-addr.arpa`;
+};
 
 const backend = (slot: string, ip: string, more: Partial<DnsBackend> = {}): DnsBackend => ({
   slot,
@@ -223,7 +235,7 @@ describe("names of a container's networks", () => {
       );
     const lookups = ["a", "b", "c", "s_c", "x", "1.a", "a.1", "tasks.x", "2.b", "tasks.c", "task-of-a-1-0"];
     const shown = (names: NetworkNames) =>
-      [...lookups.map((name) => names.find(name)), names.pointers(reverseName("10.0.1.0"))].map((found) =>
+      [...lookups.map((name) => names.find(name)), names.pointers("10.0.1.0")].map((found) =>
         found?.map((h) => (typeof h === "string" ? h : JSON.stringify(h))).sort(),
       );
     fc.assert(

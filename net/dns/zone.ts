@@ -144,12 +144,13 @@ const targetName = (service: DnsService, backend: DnsBackend): string => {
 
 /** Addresses of the container's networks are nobody else's affair, whether they have a name or not. */
 const reverse = (zone: Zone, key: string, type: string): Verdict | undefined => {
-  const names = zone.networks.flatMap(({ name, names: known }) => known.pointers(key).map((n) => `${n}.${name}`));
+  const address = reversedAddress(key);
+  if (address === undefined) return undefined;
+  const names = zone.networks.flatMap(({ name, names: known }) => known.pointers(address).map((n) => `${n}.${name}`));
   const valid = [...new Set(names)].filter(isDnsName);
   if (valid.length > 0)
     return records(type === "PTR" || type === "ANY" ? valid.map((data) => ({ type: "PTR", data })) : []);
-  const address = reversedAddress(key);
-  const inside = address && zone.networks.some((n) => n.subnets.some((subnet) => contains(subnet, address)));
+  const inside = zone.networks.some((n) => n.subnets.some((subnet) => contains(subnet, address)));
   return inside ? { kind: "nxdomain" } : undefined;
 };
 
