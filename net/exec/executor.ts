@@ -104,11 +104,18 @@ const EXECUTORS: Executors = {
   "nft-del": ({ ns }, kernel) => void kernel.nft(ns).run(DELETE_TABLE),
 };
 
-function routeOf({ table, destination, via, link }: RouteState): RouteSpec {
-  return { table, destination, link, protocol: ROUTE_PROTOCOL, ...(via !== "" && { gateway: via }) };
+function routeOf({ table, destination, via, link, metric }: RouteState): RouteSpec {
+  return {
+    table,
+    destination,
+    protocol: ROUTE_PROTOCOL,
+    ...(link !== "" && { link }),
+    ...(via !== "" && { gateway: via }),
+    ...(metric !== undefined && { metric }),
+  };
 }
 
-function ruleOf({ family, priority, from, mark, table }: RuleState): Rule {
+function ruleOf({ family, priority, from, mark, table, to, inputName, outputName }: RuleState): Rule {
   return {
     family: family === 4 ? "inet" : "inet6",
     priority,
@@ -116,6 +123,9 @@ function ruleOf({ family, priority, from, mark, table }: RuleState): Rule {
     protocol: ROUTE_PROTOCOL,
     ...(from !== "" && { from }),
     ...(mark !== 0 && { mark }),
+    ...(to !== undefined && { to }),
+    ...(inputName !== undefined && { inputName }),
+    ...(outputName !== undefined && { outputName }),
   };
 }
 

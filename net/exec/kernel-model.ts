@@ -5,6 +5,7 @@
 import { TswarmError } from "#base/errors.ts";
 import {
   addressKey,
+  fdbExtraKey,
   fdbKey,
   freshNamespace,
   type HostState,
@@ -78,8 +79,8 @@ export class KernelModel {
         this.#present(op, this.#ns(op).routes, routeKey(op));
         return;
       case "rule-add": {
-        const { family, priority, from, mark, table } = op;
-        this.#absent(op, this.#ns(op).rules, ruleKey(op), { family, priority, from, mark, table });
+        const { op: _op, ns: _ns, ...rule } = op;
+        this.#absent(op, this.#ns(op).rules, ruleKey(op), rule);
         return;
       }
       case "rule-del":
@@ -94,16 +95,16 @@ export class KernelModel {
         return;
       case "fdb-set":
         this.#vxlan(op);
-        this.#ns(op).fdb.set(fdbKey(op), { link: op.link, mac: op.mac, vtep: op.vtep });
+        this.#fdbSet(op);
         return;
       case "fdb-del":
-        this.#present(op, this.#ns(op).fdb, fdbKey(op));
+        this.#fdbDel(op);
         return;
       case "nft-set":
-        this.#ns(op).nftDigest = op.digest;
+        Object.assign(this.#ns(op), { nftDigest: op.digest, nftListing: "" });
         return;
       case "nft-del":
-        this.#ns(op).nftDigest = "";
+        Object.assign(this.#ns(op), { nftDigest: "", nftListing: "" });
         return;
     }
   }
@@ -193,8 +194,24 @@ export class KernelModel {
 
   #routeSet(op: Op<"route-set">): void {
     if (!this.#link(op, op.link).up) throw refused("invalid", op, "the link is down");
-    const { table, destination, via, link } = op;
-    this.#ns(op).routes.set(routeKey(op), { table, destination, via, link });
+    const { op: _op, ns: _ns, ...route } = op;
+    this.#ns(op).routes.set(routeKey(op), route);
+  }
+
+  #fdbSet(op: Op<"fdb-set">): void {
+    const { fdb } = this.#ns(op);
+    // A MAC that has this remote among others keeps them.
+    if (!fdb.has(fdbExtraKey(op))) fdb.set(fdbKey(op), { link: op.link, mac: op.mac, vtep: op.vtep });
+  }
+
+  #fdbDel(op: Op<"fdb-del">): void {
+    const { fdb } = this.#ns(op);
+    const first = fdb.get(fdbKey(op))?.vtep === op.vtep;
+    this.#present(op, fdb, first ? fdbKey(op) : fdbExtraKey(op));
+    const next = [...fdb].find(([, entry]) => fdbKey(entry) === fdbKey(op));
+    if (!first || next === undefined) return;
+    fdb.delete(next[0]);
+    fdb.set(fdbKey(op), next[1]);
   }
 
   #ns(op: NetOp): NamespaceState {

@@ -3,13 +3,14 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { Link } from "#net/codec/link.ts";
 import type { Kernel } from "#net/exec/kernel.ts";
+import { listOurTable } from "#net/exec/rulesets.ts";
 import { withNetns } from "#net/kernel/netns.ts";
-import { listTable } from "#net/kernel/nft.ts";
 import type { Rtnl } from "#net/kernel/rtnl.ts";
 import { isLinkLocal6, splitPrefix } from "#net/model/cidr.ts";
 import {
   addressKey,
   DEFAULT_ROUTE,
+  fdbExtraKey,
   fdbKey,
   type HostState,
   type LinkState,
@@ -27,19 +28,44 @@ import type { Target } from "#net/plan/target.ts";
 /** Everything that a plan can depend on. Closes the sockets it opened. */
 export const observe = (kernel: Kernel): HostState => {
   const namespaces = new Map<string, NamespaceState>();
-  const hostNames = new Map<number, string>();
-  for (const ns of ["", ...kernel.namespaces()]) {
-    namespaces.set(ns, observeNamespace(kernel, ns, hostNames));
-    kernel.release(ns);
-  }
+  observeInto(namespaces, kernel, ["", ...kernel.namespaces()]);
   return { namespaces, bridgeNetfilter: existsSync("/proc/sys/net/bridge/bridge-nf-call-iptables") };
 };
 
-const observeNamespace = (kernel: Kernel, ns: string, hostNames: Map<number, string>): NamespaceState => {
+/** `state` with these namespaces as they are now; those that are gone are gone from it. */
+export const observeAgain = (kernel: Kernel, state: HostState, which: ReadonlySet<string>): HostState => {
+  const namespaces = new Map(state.namespaces);
+  for (const ns of which) namespaces.delete(ns);
+  observeInto(
+    namespaces,
+    kernel,
+    ["", ...kernel.namespaces()].filter((ns) => which.has(ns)),
+  );
+  return { ...state, namespaces };
+};
+
+const observeInto = (namespaces: Map<string, NamespaceState>, kernel: Kernel, which: readonly string[]): void => {
+  let hostNames: Names | undefined;
+  const namesOnHost = (): Names => {
+    hostNames ??= new Map(
+      kernel
+        .rtnl("")
+        .linkDump()
+        .map((link) => [link.index, link.name]),
+    );
+    return hostNames;
+  };
+  for (const ns of which) {
+    namespaces.set(ns, observeNamespace(kernel, ns, namesOnHost));
+    kernel.release(ns);
+  }
+  kernel.release("");
+};
+
+const observeNamespace = (kernel: Kernel, ns: string, namesOnHost: () => Names): NamespaceState => {
   const rtnl = kernel.rtnl(ns);
   const path = kernel.path(ns);
-  const { links, names } = observeLinks(rtnl, ns === "" ? undefined : hostNames);
-  if (ns === "") for (const [index, name] of names) hostNames.set(index, name);
+  const { links, names } = observeLinks(rtnl, ns === "" ? undefined : namesOnHost);
   const hasVxlan = [...links.values()].some((link) => link.kind === "vxlan");
   return {
     links,
@@ -49,37 +75,42 @@ const observeNamespace = (kernel: Kernel, ns: string, hostNames: Map<number, str
     neighbours: hasVxlan ? observeNeighbours(rtnl, links, names) : new Map(),
     fdb: hasVxlan ? observeFdb(rtnl, names) : new Map(),
     sysctls: new Map(),
-    nftDigest: observeTable(path),
+    ...observeTable(path),
   };
 };
 
 type Names = ReadonlyMap<number, string>;
 
-/** `hostNames`: links of the host's namespace, where the lower links of another namespace's are; absent: this is it. */
-const observeLinks = (rtnl: Rtnl, hostNames: Names | undefined): { links: Map<string, LinkState>; names: Names } => {
+/** `namesOnHost`: of the host's namespace, where the lower links of another namespace's are; absent: this is it. */
+const observeLinks = (
+  rtnl: Rtnl,
+  namesOnHost: (() => Names) | undefined,
+): { links: Map<string, LinkState>; names: Names } => {
   const dump = rtnl.linkDump();
   const names = new Map(dump.map((link) => [link.index, link.name]));
-  const links = new Map<string, LinkState>();
-  for (const link of dump) {
-    const { vxlan } = link;
-    const mode = link.macvlanMode ?? ipvlanMode(link) ?? link.vlanId?.toString();
-    const lower = (hostNames ?? names).get(link.linkIndex ?? 0) ?? "";
-    links.set(link.name, {
-      name: link.name,
-      kind: link.name === "lo" ? "loopback" : link.kind,
-      mac: link.address ?? "",
-      mtuBytes: link.mtu,
-      up: link.up,
-      master: (link.masterIndex !== undefined && names.get(link.masterIndex)) || "",
-      isolated: link.port?.isolated ?? false,
-      hairpin: link.port?.hairpin ?? false,
-      alias: link.alias ?? "",
-      inGroup: link.group === LINK_GROUP,
-      ...(vxlan && { vxlan: { vni: vxlan.id, port: vxlan.port, local: vxlan.local ?? "" } }),
-      ...(mode !== undefined && { upper: { lower, mode } }),
-    });
-  }
-  return { links, names };
+  const lowerName = (link: Link): string =>
+    link.linkIndex === undefined ? "" : ((namesOnHost === undefined ? names : namesOnHost()).get(link.linkIndex) ?? "");
+  return { links: new Map(dump.map((link) => [link.name, linkStateOf(link, names, lowerName)])), names };
+};
+
+/** `lowerName` is asked for links on top of another one only. */
+export const linkStateOf = (link: Link, names: Names, lowerName: (link: Link) => string): LinkState => {
+  const { vxlan } = link;
+  const mode = link.macvlanMode ?? ipvlanMode(link) ?? link.vlanId?.toString();
+  return {
+    name: link.name,
+    kind: link.name === "lo" ? "loopback" : link.kind,
+    mac: link.address ?? "",
+    mtuBytes: link.mtu,
+    up: link.up,
+    master: (link.masterIndex !== undefined && names.get(link.masterIndex)) || "",
+    isolated: link.port?.isolated ?? false,
+    hairpin: link.port?.hairpin ?? false,
+    alias: link.alias ?? "",
+    inGroup: link.group === LINK_GROUP,
+    ...(vxlan && { vxlan: { vni: vxlan.id, port: vxlan.port, local: vxlan.local ?? "" } }),
+    ...(mode !== undefined && { upper: { lower: lowerName(link), mode } }),
+  };
 };
 
 const ipvlanMode = ({ ipvlanMode: mode, ipvlanFlag: flag }: Link): string | undefined =>
@@ -94,6 +125,9 @@ const observeAddresses = (rtnl: Rtnl, names: Names): NamespaceState["addresses"]
   return found;
 };
 
+/** Of an IPv6 route for which none was asked (linux/ipv6_route.h, IP6_RT_PRIO_USER). */
+const IPV6_METRIC = 1024;
+
 const observeRoutes = (rtnl: Rtnl, names: Names): NamespaceState["routes"] => {
   const found: NamespaceState["routes"] = new Map();
   for (const route of rtnl.routeDump()) {
@@ -101,7 +135,9 @@ const observeRoutes = (rtnl: Rtnl, names: Names): NamespaceState["routes"] => {
     const family = route.family === "inet" ? 4 : 6;
     const destination = route.destination === "default" ? DEFAULT_ROUTE[family] : route.destination;
     const link = (route.linkIndex !== undefined && names.get(route.linkIndex)) || "";
-    const seen = { table: route.table, destination, via: route.gateway ?? "", link };
+    const unasked = family === 4 ? 0 : IPV6_METRIC;
+    const metric = route.metric === unasked ? {} : { metric: route.metric };
+    const seen = { table: route.table, destination, via: route.gateway ?? "", link, ...metric };
     found.set(routeKey(seen), seen);
   }
   return found;
@@ -109,9 +145,9 @@ const observeRoutes = (rtnl: Rtnl, names: Names): NamespaceState["routes"] => {
 
 const observeRules = (rtnl: Rtnl): NamespaceState["rules"] => {
   const found: NamespaceState["rules"] = new Map();
-  for (const { family, priority, from = "", mark = 0, table, protocol } of rtnl.ruleDump()) {
+  for (const { family, from = "", mark = 0, mask: _mask, protocol, ...rest } of rtnl.ruleDump()) {
     if (protocol !== ROUTE_PROTOCOL) continue;
-    const rule: RuleState = { family: family === "inet" ? 4 : 6, priority, from, mark, table };
+    const rule: RuleState = { family: family === "inet" ? 4 : 6, from, mark, ...rest };
     found.set(ruleKey(rule), rule);
   }
   return found;
@@ -133,7 +169,7 @@ const observeFdb = (rtnl: Rtnl, names: Names): NamespaceState["fdb"] => {
   for (const { linkIndex, mac, destination, self } of rtnl.fdbDump()) {
     if (!self || destination === undefined) continue;
     const entry = { link: names.get(linkIndex) ?? "", mac, vtep: destination };
-    found.set(fdbKey(entry), entry);
+    found.set(found.has(fdbKey(entry)) ? fdbExtraKey(entry) : fdbKey(entry), entry);
   }
   return found;
 };
@@ -157,19 +193,8 @@ const readSysctls = (path: string | null, keys: readonly string[]): Map<string, 
     return found;
   });
 
-const observeTable = (path: string | null): string => {
-  const objects = listTable(path, "inet", "tswarm");
-  if (objects === undefined) return "";
-  const baseChains: string[] = [];
-  const comments: string[] = [];
-  for (const { chain, rule } of objects as readonly TableObject[]) {
-    if (chain?.hook !== undefined) baseChains.push(chain.name);
-    if (rule?.comment !== undefined) comments.push(rule.comment);
-  }
-  return digestOfDump(baseChains, comments);
-};
-
-type TableObject = {
-  readonly chain?: { readonly name: string; readonly hook?: string };
-  readonly rule?: { readonly comment?: string };
+const observeTable = (path: string | null): Pick<NamespaceState, "nftDigest" | "nftListing"> => {
+  const listing = listOurTable(path);
+  if (listing === undefined) return { nftDigest: "", nftListing: "" };
+  return { nftDigest: digestOfDump(listing.baseChains, listing.comments), nftListing: listing.digest };
 };

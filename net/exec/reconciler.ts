@@ -7,6 +7,7 @@ import { execute } from "#net/exec/executor.ts";
 import { Kernel, type KernelPlace } from "#net/exec/kernel.ts";
 import { KernelModel } from "#net/exec/kernel-model.ts";
 import { learnSysctls, observe } from "#net/exec/observe.ts";
+import { Rulesets } from "#net/exec/rulesets.ts";
 import { deleteFlows } from "#net/kernel/conntrack.ts";
 import { emptyHostNetworks, type HostNetworks } from "#net/model/host-networks.ts";
 import { type FlowWays, flowWays, staleFlows } from "#net/plan/nat/stale-flows.ts";
@@ -45,6 +46,7 @@ type Outcome = Pick<ApplyReport, "ops" | "errors"> & Partial<Pick<ApplyReport, "
 
 export class Reconciler {
   readonly #kernel: Kernel;
+  readonly #rulesets = new Rulesets();
   #memory: KernelModel | undefined;
   /** Where flows could go after the last run that left no error. */
   #ways: FlowWays | undefined;
@@ -86,6 +88,7 @@ export class Reconciler {
       try {
         const target = targetOf(desired, this.#memory.state);
         learnSysctls(this.#kernel, target, this.#memory.state);
+        this.#rulesets.compare(target, this.#memory.state);
         ops = planTarget(target, this.#memory.state);
       } catch (error) {
         const { code, message } = TswarmError.from(error);

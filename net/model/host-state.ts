@@ -18,12 +18,14 @@ export type NamespaceState = {
   readonly rules: Map<string, RuleState>;
   /** Permanent neighbours of VXLAN links, by `neighbourKey`. */
   readonly neighbours: Map<string, NeighbourState>;
-  /** Forwarding entries of VXLAN links that name a remote, by `fdbKey`. */
+  /** Forwarding entries of VXLAN links that name a remote, by `fdbKey`; further remotes of the same MAC by `fdbExtraKey`. */
   readonly fdb: Map<string, FdbState>;
   /** Values by name, with slashes ("net/ipv4/ip_forward"), of those that a plan has asked for. */
   readonly sysctls: Map<string, string>;
   /** Digest of the ruleset in our table; "" without a table, "damaged" when it is not the one that was written. */
   nftDigest: string;
+  /** Digest of what the kernel lists as our table's content, until it was compared; "" when that is not known. */
+  nftListing: string;
 };
 
 export type VxlanState = { readonly vni: number; readonly port: number; readonly local: string };
@@ -65,6 +67,8 @@ export type RouteState = {
   readonly destination: string;
   readonly via: string;
   readonly link: string;
+  /** Absent: the one that the kernel gives when none is asked for, as in all of ours. */
+  readonly metric?: number;
 };
 /** `from` "" and `mark` 0: any. */
 export type RuleState = {
@@ -73,6 +77,10 @@ export type RuleState = {
   readonly from: string;
   readonly mark: number;
   readonly table: number;
+  /** What ours don't select by. */
+  readonly to?: string;
+  readonly inputName?: string;
+  readonly outputName?: string;
 };
 export type NeighbourState = { readonly link: string; readonly ip: string; readonly mac: string };
 export type FdbState = { readonly link: string; readonly mac: string; readonly vtep: string };
@@ -80,9 +88,12 @@ export type FdbState = { readonly link: string; readonly mac: string; readonly v
 export const addressKey = (a: AddressState): string => `${a.link} ${a.address}`;
 export const neighbourKey = (n: NeighbourState): string => `${n.link} ${n.ip}`;
 export const fdbKey = (f: FdbState): string => `${f.link} ${f.mac}`;
+export const fdbExtraKey = (f: FdbState): string => `${fdbKey(f)} ${f.vtep}`;
 
-export const routeKey = (r: Pick<RouteState, "table" | "destination">): string => `${r.table} ${r.destination}`;
-export const ruleKey = (r: RuleState): string => `${r.family} ${r.priority} ${r.from} ${r.mark} ${r.table}`;
+export const routeKey = (r: Pick<RouteState, "table" | "destination" | "metric">): string =>
+  `${r.table} ${r.destination}${r.metric === undefined ? "" : ` metric ${r.metric}`}`;
+export const ruleKey = (r: RuleState): string =>
+  [r.family, r.priority, r.from, r.mark, r.table, r.to, r.inputName, r.outputName].join(" ").trimEnd();
 
 /** The link that a setting belongs to ("net/ipv4/conf/eth0/log_martians"); undefined: to the namespace. */
 export const linkOfSysctl = (key: string): string | undefined => {
@@ -121,4 +132,5 @@ export const freshNamespace = (): NamespaceState => ({
   fdb: new Map(),
   sysctls: new Map(),
   nftDigest: "",
+  nftListing: "",
 });

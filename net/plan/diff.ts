@@ -7,7 +7,8 @@
 
 import { isLinkLocal6, splitPrefix } from "#net/model/cidr.ts";
 import {
-  type FdbState,
+  fdbExtraKey,
+  fdbKey,
   freshNamespace,
   type HostState,
   type LinkState,
@@ -235,13 +236,19 @@ const diffRules = ({ ns, want, have, ops }: Pass): void => {
 
 const diffEntries = ({ ns, want, have, ops }: Pass, stays: (link: string) => boolean): void => {
   const sameNeighbour = (a: NeighbourState, b: NeighbourState | undefined): boolean => a.mac === b?.mac;
-  const sameFdb = (a: FdbState, b: FdbState | undefined): boolean => a.vtep === b?.vtep;
   for (const [key, n] of want.neighbours)
     if (!sameNeighbour(n, have.neighbours.get(key)) || !stays(n.link)) ops.push({ op: "neigh-set", ns, ...n });
   for (const [key, n] of have.neighbours)
     if (!want.neighbours.has(key) && want.links.has(n.link) && stays(n.link)) ops.push({ op: "neigh-del", ns, ...n });
-  for (const [key, f] of want.fdb)
-    if (!sameFdb(f, have.fdb.get(key)) || !stays(f.link)) ops.push({ op: "fdb-set", ns, ...f });
-  for (const [key, f] of have.fdb)
-    if (!want.fdb.has(key) && want.links.has(f.link) && stays(f.link)) ops.push({ op: "fdb-del", ns, ...f });
+  const among = new Set([...have.fdb.values()].map(fdbExtraKey));
+  for (const f of want.fdb.values())
+    if (!among.has(fdbExtraKey(f)) || !stays(f.link)) ops.push({ op: "fdb-set", ns, ...f });
+  for (const [key, f] of have.fdb) {
+    if (!want.links.has(f.link) || !stays(f.link)) continue;
+    const wanted = want.fdb.get(fdbKey(f));
+    if (wanted?.vtep === f.vtep) continue;
+    // Setting an entry replaces the first remote of its MAC, unless the right one is there already.
+    const replaced = wanted !== undefined && key === fdbKey(f) && !among.has(fdbExtraKey(wanted));
+    if (!replaced) ops.push({ op: "fdb-del", ns, ...f });
+  }
 };
