@@ -1,6 +1,6 @@
 // Questions of containers, read from untrusted bytes, and our own answers. The asker's question goes back as the bytes it
 // came in, so that no name, however strange, has to be encoded again. RFC 1035 §4.1; RFC 6891 for EDNS.
-import { addressBytes } from "#net/codec/address.ts";
+import { familyOf, parseAddress } from "#net/model/cidr.ts";
 import { HEADER_BYTES, OPT, optOf, questionOf, SOA } from "./wire.ts";
 import { TTL_SECONDS, type ZoneRecord } from "./zone.ts";
 
@@ -136,9 +136,17 @@ const recordBytes = (record: ZoneRecord): Buffer => {
 
 const dataBytes = (record: ZoneRecord): Uint8Array => {
   if (record.type === "PTR") return nameBytes(record.data);
-  if (record.type !== "SRV") return addressBytes(record.data);
+  if (record.type !== "SRV") return addressData(record.data);
   // RFC 2782: priority, weight, port, and a target that must not be compressed.
   return Buffer.concat([Buffer.of(0, 0, 0, 0, record.port >> 8, record.port & 0xff), nameBytes(record.data)]);
+};
+
+const addressData = (address: string): Uint8Array => {
+  const value = parseAddress(address);
+  if (familyOf(address) === 6) return Buffer.from(value.toString(16).padStart(32, "0"), "hex");
+  const bytes = Buffer.allocUnsafe(4);
+  bytes.writeUInt32BE(Number(value));
+  return bytes;
 };
 
 const resourceRecord = (owner: Uint8Array, type: number, ttl: number, data: Uint8Array): Buffer => {
