@@ -3,6 +3,8 @@ import {
   FailureAction,
   NodeAvailability,
   NodeState,
+  PortMode,
+  PortProtocol,
   RestartCondition,
   type Task,
   TaskState,
@@ -363,6 +365,18 @@ describe("orchestrator", () => {
       cluster.settle();
       const before = new Set(running(cluster).map((task) => task.id));
       deploy(cluster, "web", 2, image("1", { forceUpdate: 1 }));
+      cluster.settle(60_000);
+      expect(running(cluster)).to.have.length(2);
+      expect(running(cluster).some((task) => before.has(task.id))).to.equal(false);
+    });
+
+    it("makes every task new when its node is to publish a port for it, though nothing else of it changes", () => {
+      const cluster = createFakeCluster(14, 2);
+      const port = { protocol: PortProtocol.TCP, target: 80, published: 8081, mode: PortMode.HOST };
+      deploy(cluster, "web", 2);
+      cluster.settle();
+      const before = new Set(running(cluster).map((task) => task.id));
+      deploy(cluster, "web", 2, {}, { ports: [port] });
       cluster.settle(60_000);
       expect(running(cluster)).to.have.length(2);
       expect(running(cluster).some((task) => before.has(task.id))).to.equal(false);

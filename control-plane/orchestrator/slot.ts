@@ -1,6 +1,7 @@
 // A service's tasks by slot. The state of a slot is read from its tasks alone, so every new leader sees the same.
 
-import type { Service, Task } from "#proto/gen/types.ts";
+import { hostPorts, ingressPorts } from "#control-plane/specs/ports.ts";
+import type { PortConfig, Service, Task } from "#proto/gen/types.ts";
 import { RestartCondition, TaskState } from "#proto/gen/types.ts";
 import { sameData } from "./same-data.ts";
 import { isLive } from "./task-life.ts";
@@ -30,7 +31,24 @@ export const slotsOf = (service: Service, tasks: readonly Task[]): Map<number, S
  * very spec that is wanted again.
  */
 export const isCurrent = (service: Service, task: Task): boolean =>
-  task.specVersion === service.specVersion || sameData(task.spec, service.spec?.task);
+  task.specVersion === service.specVersion ||
+  (sameData(task.spec, service.spec?.task) && publishesAlike(service.spec?.ports ?? [], task));
+
+/**
+ * The task has the ports of mode host that are wanted, and is on the network of the mesh exactly when ports of it are wanted.
+ * That network is no part of the spec; a task with ports of mode host may need it too.
+ */
+const publishesAlike = (wanted: readonly PortConfig[], task: Task): boolean => {
+  const ports = hostPorts(wanted);
+  const same = ports.every((port, i) => {
+    const had = task.ports[i];
+    return had !== undefined && sameData({ ...port, published: port.published || had.published }, had);
+  });
+  if (!same || ports.length !== task.ports.length) return false;
+  const own = new Set(task.spec?.networks.map((network) => network.target));
+  const onMesh = task.attachments.some((attachment) => !own.has(attachment.networkId));
+  return ingressPorts(wanted).length > 0 ? onMesh : !onMesh || task.ports.length > 0;
+};
 
 /** It ended by itself and is not to be replaced: the desired state COMPLETE says so (set by the restart policy). */
 export const isFinal = (task: Task): boolean => task.desiredState === TaskState.TASK_COMPLETE;
