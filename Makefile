@@ -30,10 +30,11 @@ node_modules/.installed: package-lock.json
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-build: install dist/.built ## bundles tsctl
+build: install dist/.built ## bundles tsctl, agent and manager
 
-dist/.built: $(shell find tsctl base proto control-plane/specs control-plane/stack -name '*.ts' ! -name '*.test.ts') scripts/build.ts
-	@$(NODE) scripts/build.ts && touch $@
+# bin/tswarm-agent runs the bundle only while none of these is newer: keep its list the same.
+dist/.built: $(shell find base control-plane net node-agent proto tsctl -name '*.ts' ! -name '*.test.ts') scripts/build.ts package-lock.json
+	@mkdir -p dist && touch dist/.building && $(NODE) scripts/build.ts && mv dist/.building $@
 
 up: root build ## starts NODES (3) nodes, MANAGERS (3) of them managers, and deploys the example stack
 	@$(NODE) test-cluster/netns/main.ts up --nodes $(NODES) --managers $(MANAGERS)

@@ -1,5 +1,6 @@
 // Bundles tsctl, so that it starts fast: one CommonJS file whose parts are run when they are first needed, and a small
-// entry that turns on V8's compile cache before it loads it.
+// entry that turns on V8's compile cache before it loads it. Bundles the processes of a node, so that they start faster
+// and stay smaller: what strips types, and one module record for each file, is not in their memory then.
 import { execFile } from "node:child_process";
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -15,19 +16,24 @@ const root = resolve(import.meta.dirname, "..");
 const dist = join(root, "dist");
 mkdirSync(dist, { recursive: true });
 
-await build({
+const common = {
   absWorkingDir: root,
-  entryPoints: ["tsctl/main.ts"],
-  // Written aside and renamed: somebody may be running the old one.
-  outfile: "dist/tsctl-main.cjs.new",
   bundle: true,
   platform: "node",
   target: "node24",
-  format: "cjs",
+  // Identifiers keep their names: stacks stay readable.
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: "none",
   logLevel: "warning",
+} as const;
+
+await build({
+  ...common,
+  entryPoints: ["tsctl/main.ts"],
+  // Written aside and renamed: somebody may be running the old one.
+  outfile: "dist/tsctl-main.cjs.new",
+  format: "cjs",
   // commander can start other programs as subcommands; loading what that needs costs 4 ms at every start.
   alias: { "node:child_process": "./scripts/no-child-process.cjs" },
 });
@@ -40,6 +46,28 @@ require("node:module").enableCompileCache(path.join(__dirname, ".cache"));
 require("./tsctl-main.cjs");
 `,
 );
+
+// Each finds the others by the names that they have among the sources, which package.json maps to the bundles.
+const PROCESSES = {
+  agent: "node-agent/main.ts",
+  manager: "control-plane/manager/main.ts",
+  networking: "net/exec/worker.ts",
+};
+rmSync(join(dist, "node.new"), { recursive: true, force: true });
+await build({
+  ...common,
+  entryPoints: PROCESSES,
+  outdir: "dist/node.new",
+  outExtension: { ".js": ".mjs" },
+  format: "esm",
+  // Native, or loaded only when a certificate is made.
+  external: ["koffi", "@peculiar/x509", "reflect-metadata"],
+  banner: { js: 'import{createRequire}from"node:module";const require=createRequire(import.meta.url);' },
+});
+const imports = Object.fromEntries(Object.entries(PROCESSES).map(([name, path]) => [`#${path}`, `./${name}.mjs`]));
+writeFileSync(join(dist, "node.new/package.json"), JSON.stringify({ imports }));
+for (const old of ["node", ".agent-cache"]) rmSync(join(dist, old), { recursive: true, force: true });
+renameSync(join(dist, "node.new"), join(dist, "node"));
 
 // The cache keeps the functions that the first run compiled. So the first run is a list, answered by a server that knows
 // one node; through bin/tsctl, because a cache is good only for the V8 flags that it was made with.

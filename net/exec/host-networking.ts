@@ -21,7 +21,7 @@ export class HostNetworking {
 
   private constructor(place: KernelPlace) {
     this.#place = place;
-    this.#worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: place });
+    this.#worker = new Worker(new URL(import.meta.resolve("#net/exec/worker.ts")), { workerData: place });
     this.#worker.on("message", (report: ApplyReport) => this.#finish((batch) => batch.done.resolve(report)));
     this.#worker.on("error", (error) => this.#fail(TswarmError.from(error)));
     this.#worker.on("exit", () => this.#fail(new TswarmError("internal", "The networking worker has ended.")));

@@ -1,12 +1,12 @@
 // The manager as a child of the agent. It ends when the agent does: its standard input is a pipe from here, and it leaves
 // in good order when that closes, also after a kill -9 of the agent. A manager that dies is started again.
 import { type ChildProcess, spawn } from "node:child_process";
-import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Clock } from "#base/clock.ts";
 import { TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 
-const ENTRY = join(import.meta.dirname, "../../control-plane/manager/main.ts");
+const ENTRY = fileURLToPath(import.meta.resolve("#control-plane/manager/main.ts"));
 /** The agent's standard error: one log for a node, rotated by whoever keeps it. */
 const AGENT_LOG = 2;
 const RESTART_MIN_MS = 200;

@@ -134,7 +134,7 @@ const attach = (saved: Saved, logLevel: string): TestCluster => {
       const children = readFileSync(`/proc/${agent}/task/${agent}/children`, "utf8").trim().split(" ");
       return Number(
         children.find(
-          (pid) => pid !== "" && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("manager/main.ts"),
+          (pid) => pid !== "" && /manager(\.mjs|\/main\.ts)/.test(readFileSync(`/proc/${pid}/cmdline`, "utf8")),
         ) ?? 0,
       );
     },
