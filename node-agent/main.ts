@@ -5,6 +5,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { TswarmError } from "#base/errors.ts";
+import { collectStartGarbage } from "#base/node/start-garbage.ts";
 import { jsonLogger, realClock, systemRandom } from "#base/node/system.ts";
 import { parseAgentConfig } from "#node-agent/config.ts";
 import { openImageStore } from "#node-agent/images/store.ts";
@@ -106,6 +107,7 @@ const main = async (): Promise<void> => {
     });
   });
   flushCompileCache();
+  collectStartGarbage(realClock);
   logger.info("agent ready", { socket: config.socket, pid: process.pid });
 
   const stop = async (): Promise<void> => {

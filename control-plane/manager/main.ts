@@ -7,6 +7,7 @@ import { type Client, Server, ServerCredentials } from "@grpc/grpc-js";
 import { TswarmError } from "#base/errors.ts";
 import { newId } from "#base/ids.ts";
 import { loadIdentity } from "#base/node/identity-files.ts";
+import { collectStartGarbage } from "#base/node/start-garbage.ts";
 import { jsonLogger, realClock, systemRandom } from "#base/node/system.ts";
 import { createControlService } from "#control-plane/api/control-service.ts";
 import { managersOnly } from "#control-plane/api/require-manager.ts";
@@ -125,6 +126,7 @@ const main = async (): Promise<void> => {
   await bind(local, `unix:${config.socket}`, ServerCredentials.createInsecure());
   tellAgent("ready");
   flushCompileCache();
+  collectStartGarbage(realClock);
   logger.info("serving", { listen: config.listen, node: identity.nodeId, raftId: log.status().raftId });
 
   const stop = async (): Promise<void> => {

@@ -63,7 +63,8 @@ export const readSegment = (bytes: Buffer): Segment => {
   const payloads: Buffer[] = [];
   let end = 0;
   for (let frame = frameAt(bytes, 0); frame !== undefined; frame = frameAt(bytes, end)) {
-    payloads.push(frame.payload);
+    // A copy: a part would keep the whole segment in memory for as long as its entry lives.
+    payloads.push(Buffer.from(frame.payload));
     end = frame.end;
   }
   // The last record's padding may be missing from a cut file.
