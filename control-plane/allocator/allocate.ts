@@ -83,7 +83,7 @@ const attachmentsOf = (tx: Tx, task: Task, lookups: Lookups): NetworkAttachment[
     const network = tx.get("network", target);
     if (network?.spec === undefined) return `network ${target} does not exist any more`;
     if (needsSubnet(network.spec) && network.subnets.length === 0)
-      return `network ${network.spec.annotations?.name} has no subnet yet: it gets one when a node is ready`;
+      return `network ${network.spec.annotations?.name} has no subnet yet: no node is ready, or the pools have none left`;
     const pin = pinOf(config, task.slot);
     const outside = [pin.ipv4, pin.ipv6].find((a) => a !== "" && !network.subnets.some((s) => contains(s.subnet, a)));
     if (outside !== undefined)

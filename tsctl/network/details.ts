@@ -8,12 +8,26 @@ const MTU = "com.docker.network.driver.mtu";
 
 const nodesOf = (nodes: readonly NodeView[]): Node[] => nodes.flatMap(({ node }) => (node ? [node] : []));
 
-/** Nodes with a route where the network is: they can't reach one of the two. */
-export const networkWarnings = (view: NetworkView, nodes: readonly NodeView[]): string[] =>
-  routeConflicts(view.network!, nodesOf(nodes)).map(
+/** Nodes with a route where the network is: they can't reach one of the two. Nodes without an address of the ingress network. */
+export const networkWarnings = (view: NetworkView, nodes: readonly NodeView[]): string[] => {
+  const network = view.network!;
+  const { spec, subnets } = network;
+  const conflicts = routeConflicts(network, nodesOf(nodes)).map(
     ({ hostname, route, subnet }) =>
       `node ${hostname} has a route of its own to ${route}, which overlaps ${subnet}: it reaches only one of them`,
   );
+  if (!spec?.ingress || subnets.length === 0) return conflicts;
+  const name = spec.annotations?.name;
+  const without = nodesOf(nodes).filter((node) => !network.nodes.some((a) => a.nodeId === node.id));
+  return [
+    ...conflicts,
+    ...without.map(
+      (node) =>
+        `node ${node.description?.hostname} has no address here, so it can't pass on what it accepts for published ports: ` +
+        `the network is full (tsctl network update --subnet-add SUBNET ${name})`,
+    ),
+  ];
+};
 
 /** Where packets between the nodes go: every node with a task on the network, and all of them on the ingress network. */
 const peersOf = (view: NetworkView, nodes: readonly Node[]): object[] => {

@@ -201,6 +201,17 @@ describe("tsctl network", () => {
     expect(verbose.services[0].ports).to.deep.equal([{ published: 8080, target: 80 }]);
   });
 
+  it("inspect names the nodes for which the ingress network has no address", async () => {
+    const ingress = Network.fromPartial({
+      ...backend,
+      spec: { ...backend.spec, ingress: true },
+      nodes: cluster.nodes.slice(1).map((node, i) => ({ nodeId: node.id, ipv4: `10.77.0.${i + 2}` })),
+    });
+    const { warnings } = JSON.parse((await run("network inspect ingress", { network: ingress })).out)[0];
+    expect(warnings).to.have.length(1);
+    expect(warnings[0]).to.match(/^node node-1 has no address here.*full \(tsctl network update --subnet-add/);
+  });
+
   it("ls shows drivers as Docker does", async () => {
     const networks = [
       backend,
