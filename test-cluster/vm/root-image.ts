@@ -8,21 +8,23 @@ import { run } from "#test-cluster/netns/system.ts";
 export type BootFiles = { readonly kernel: string; readonly initrd: string; readonly root: string };
 
 const SUITE = "bookworm";
+const projectRoot = resolve(import.meta.dirname, "../..");
+const makefile = readFileSync(join(projectRoot, "Makefile"), "utf8");
+/** What a host gets by `make install`, and what a Debian system has anyway or a guest boots with. */
 const PACKAGES = [
-  ...["linux-image-cloud-amd64", "kmod", "busybox-static", "tini", "libstdc++6"],
-  ...["dash", "coreutils", "findutils", "grep", "sed", "util-linux", "mount", "procps"],
-  ...["crun", "conmon", "nftables", "libnftables1", "iproute2"],
-  ...["iputils-ping", "tcpdump", "bind9-dnsutils", "curl", "iperf3", "jq"],
+  .../^PACKAGES := (.+)$/m.exec(makefile)![1]!.split(" "),
+  ...["dash", "coreutils", "findutils", "grep", "sed", "mount", "libstdc++6", "kmod", "linux-image-cloud-amd64"],
 ];
 /** Needed before the root disk is there; loaded in this order, after what they depend on. */
 const EARLY_MODULES = ["virtio_pci", "virtio_blk", "erofs", "overlay"];
 const EMPTY_FOLDERS = ["proc", "sys", "dev", "run", "tmp", "root", "project"];
 
 const guest = join(import.meta.dirname, "guest");
-export const bootFilesFolder = resolve(import.meta.dirname, "../../build/vm");
+export const bootFilesFolder = join(projectRoot, "build/vm");
 const sources = [import.meta.filename, ...readdirSync(guest).map((name) => join(guest, name))];
 const key = createHash("sha256")
   .update(Buffer.concat(sources.map((path) => readFileSync(path))))
+  .update(PACKAGES.join())
   .digest("hex")
   .slice(0, 16);
 
