@@ -13,6 +13,8 @@ import type { HostNetwork, HostNetworks } from "#net/model/host-networks.ts";
 const CONTAINERS = 100;
 const REMOTES = 300;
 const SERVICES = 20;
+/** More than a bridge has ports. */
+const CROWD = 1_500;
 
 const mac = (n: number): string =>
   `02:42:00:00:${(n >> 8).toString(16).padStart(2, "0")}:${(n & 255).toString(16).padStart(2, "0")}`;
@@ -56,9 +58,9 @@ const desired = (containers: number, backends = 5): HostNetworks => ({
   published: [],
   remotes: Array.from({ length: REMOTES }, (_, i) => ({
     networkId: "bench",
-    ipv4: v4(1000 + i),
+    ipv4: v4(4000 + i),
     ipv6: "",
-    mac: mac(1000 + i),
+    mac: mac(4000 + i),
     vtep: `192.0.2.${2 + (i % 50)}`,
   })),
 });
@@ -93,6 +95,10 @@ const main = (): void => {
     say("repair pass without drift", checked(reconciler.repair(desired(CONTAINERS, 6))));
     say("tear-down", checked(reconciler.teardown()));
     say(`${CONTAINERS} containers at once`, checked(reconciler.apply(desired(CONTAINERS))));
+    checked(reconciler.teardown());
+    say(`${CROWD} containers at once`, checked(reconciler.apply(desired(CROWD))));
+    say(`one more at ${CROWD}`, checked(reconciler.apply(desired(CROWD + 1))));
+    say(`repair pass at ${CROWD}, without drift`, checked(reconciler.repair(desired(CROWD + 1))));
     console.log(`processes and threads started for all of this: ${nextPid() - before - 1}`);
   } finally {
     reconciler.teardown();

@@ -4,7 +4,7 @@
 import { readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { netnsExists } from "#net/kernel/netns.ts";
-import { NftSession } from "#net/kernel/nft.ts";
+import { keepDescriptorsForNft, MOST_SESSIONS, NftSession } from "#net/kernel/nft.ts";
 import { Rtnl } from "#net/kernel/rtnl.ts";
 import { isContainerNs, isOverlayNs } from "#net/model/ifname.ts";
 
@@ -17,6 +17,13 @@ export type KernelPlace = {
 
 export const netnsPathOf = (runDir: string, name: string): string => join(runDir, "netns", name);
 
+const MOST_SOCKETS = 256;
+
+const closeAll = (open: Map<string, { close(): void }>): void => {
+  for (const each of open.values()) each.close();
+  open.clear();
+};
+
 export class Kernel {
   readonly #place: KernelPlace;
   readonly #sockets = new Map<string, Rtnl>();
@@ -24,6 +31,7 @@ export class Kernel {
 
   constructor(place: KernelPlace) {
     this.#place = place;
+    keepDescriptorsForNft();
   }
 
   /** null: the thread's own. */
@@ -34,6 +42,7 @@ export class Kernel {
   rtnl(ns: string): Rtnl {
     let socket = this.#sockets.get(ns);
     if (socket === undefined) {
+      if (this.#sockets.size >= MOST_SOCKETS) closeAll(this.#sockets);
       socket = Rtnl.open(this.path(ns));
       this.#sockets.set(ns, socket);
     }
@@ -43,6 +52,7 @@ export class Kernel {
   nft(ns: string): NftSession {
     let session = this.#nft.get(ns);
     if (session === undefined) {
+      if (this.#nft.size >= MOST_SESSIONS - 1) closeAll(this.#nft);
       session = NftSession.open(this.path(ns));
       this.#nft.set(ns, session);
     }
@@ -58,7 +68,8 @@ export class Kernel {
   }
 
   releaseAll(): void {
-    for (const ns of [...this.#sockets.keys(), ...this.#nft.keys()]) this.release(ns);
+    closeAll(this.#sockets);
+    closeAll(this.#nft);
   }
 
   /** Our namespaces that exist, without the host's. */

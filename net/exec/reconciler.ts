@@ -12,7 +12,7 @@ import { deleteFlows } from "#net/kernel/conntrack.ts";
 import { emptyHostNetworks, type HostNetworks } from "#net/model/host-networks.ts";
 import { type FlowWays, flowWays, staleFlows } from "#net/plan/nat/stale-flows.ts";
 import type { NetOp } from "#net/plan/op.ts";
-import { planTarget, targetOf } from "#net/plan/plan-host.ts";
+import { LIMITS, type Limits, planTarget, targetOf } from "#net/plan/plan-host.ts";
 import { render } from "#net/plan/render.ts";
 
 export type ApplyError = {
@@ -46,13 +46,15 @@ type Outcome = Pick<ApplyReport, "ops" | "errors"> & Partial<Pick<ApplyReport, "
 
 export class Reconciler {
   readonly #kernel: Kernel;
+  readonly #limits: Limits;
   readonly #rulesets = new Rulesets();
   #memory: KernelModel | undefined;
   /** Where flows could go after the last run that left no error. */
   #ways: FlowWays | undefined;
 
-  constructor(place: KernelPlace) {
+  constructor(place: KernelPlace, limits: Limits = LIMITS) {
     this.#kernel = new Kernel(place);
+    this.#limits = limits;
   }
 
   apply(desired: HostNetworks): ApplyReport {
@@ -86,7 +88,7 @@ export class Reconciler {
       this.#memory ??= new KernelModel(observe(this.#kernel));
       let ops: readonly NetOp[];
       try {
-        const target = targetOf(desired, this.#memory.state);
+        const target = targetOf(desired, this.#memory.state, this.#limits);
         learnSysctls(this.#kernel, target, this.#memory.state);
         this.#rulesets.compare(target, this.#memory.state);
         ops = planTarget(target, this.#memory.state);

@@ -21,6 +21,19 @@ export const libc = {
     value: Uint8Array,
     length: number,
   ) => number,
+  getsockopt: lib.func("int getsockopt(int fd, int level, int name, void *value, void *length)") as (
+    fd: number,
+    level: number,
+    name: number,
+    value: Uint8Array,
+    length: Uint8Array,
+  ) => number,
+  // Variadic in C; an int argument is passed in the same way.
+  fcntl: lib.func("int fcntl(int fd, int command, int argument)") as (
+    fd: number,
+    command: number,
+    argument: number,
+  ) => number,
   send: lib.func("long send(int fd, const void *bytes, size_t length, int flags)") as (
     fd: number,
     b: Uint8Array,
@@ -78,6 +91,17 @@ export const openFd = (path: string): number => call(`open ${path}`, libc.open(p
 export const closeFd = (fd: number): void => {
   libc.close(fd);
 };
+
+/** A 4-byte integer option; undefined when the descriptor is not an open socket. */
+export const getOption = (fd: number, level: number, name: number): number | undefined => {
+  const value = new Uint8Array(4);
+  const length = Uint8Array.of(4, 0, 0, 0);
+  if (libc.getsockopt(fd, level, name, value, length) < 0) return undefined;
+  return new DataView(value.buffer).getInt32(0, true);
+};
+
+const F_GETFD = 1;
+export const isOpen = (fd: number): boolean => libc.fcntl(fd, F_GETFD, 0) >= 0;
 
 /** A 4-byte integer option. */
 export const setOption = (fd: number, level: number, name: number, value: number): number => {

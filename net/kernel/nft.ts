@@ -1,9 +1,13 @@
 // nftables by libnftables, in process. Good for base rulesets; too slow for single elements of large rulesets, use
 // nft-elements.ts there.
-// Exports: NftSession.open(netnsPath | null): run(text), close(); runNft(netnsPath | null, text): void, listTable(netnsPath | null, family, name): JSON rules or undefined,
+// It waits with select(2), which ends the process when a descriptor is above 1,023; an agent with many containers has that
+// many. So low descriptors are kept free for its sockets.
+// Exports: keepDescriptorsForNft(), MOST_SESSIONS; NftSession.open(netnsPath | null): run(text), close(); runNft(netnsPath | null, text): void, listTable(netnsPath | null, family, name): JSON rules or undefined,
 // nftJson(netnsPath | null, command): parsed JSON.
 import koffi from "koffi";
 import { TswarmError } from "#base/errors.ts";
+import { call, closeFd, getOption, isOpen, libc, openFd, SOL_SOCKET } from "./libc.ts";
+import { NETLINK_NETFILTER } from "./netlink-socket.ts";
 import { withNetns } from "./netns.ts";
 
 const NFT_CTX_OUTPUT_JSON = 1 << 4;
@@ -54,7 +58,7 @@ export class NftSession {
   static open(netnsPath: string | null): NftSession {
     const nft = library();
     // The context opens its socket when it is made and resolves interface names when it runs: both inside.
-    const ctx = withNetns(netnsPath, () => nft.create(0));
+    const ctx = withNetns(netnsPath, createContext);
     if (ctx === null) throw new TswarmError("exhausted", "nft: no context");
     nft.bufferOutput(ctx);
     nft.bufferError(ctx);
@@ -75,8 +79,47 @@ export class NftSession {
     if (this.#closed) return;
     this.#closed = true;
     library().free(this.#ctx);
+    keepDescriptorsForNft();
   }
 }
+
+/** Sessions that may be open at once. */
+export const MOST_SESSIONS = 48;
+const FD_SETSIZE = 1024;
+const F_DUPFD_CLOEXEC = 1030;
+const SO_PROTOCOL = 38;
+/** Descriptors of nothing, each the place of a session's socket. */
+const places: number[] = [];
+let nothing: number | undefined;
+
+/** Call it before the process has a thousand descriptors; every session that is opened does, and every one that is closed. */
+export const keepDescriptorsForNft = (): void => {
+  nothing ??= openFd("/dev/null");
+  while (places.length < MOST_SESSIONS) {
+    const fd = call("keep a descriptor", libc.fcntl(nothing, F_DUPFD_CLOEXEC, 0));
+    if (fd >= FD_SETSIZE) {
+      closeFd(fd);
+      return;
+    }
+    places.push(fd);
+  }
+};
+
+/** In the namespace of the caller. */
+const createContext = (): Context | null => {
+  keepDescriptorsForNft();
+  for (;;) {
+    const place = places.pop();
+    if (place === undefined) throw new TswarmError("exhausted", "nft: no descriptor below 1,024 is left");
+    // A new socket gets the lowest free descriptor: this one, or one below.
+    closeFd(place);
+    const ctx = library().create(0);
+    const protocol = getOption(place, SOL_SOCKET, SO_PROTOCOL);
+    if (ctx === null || protocol === NETLINK_NETFILTER || !isOpen(place)) return ctx;
+    // Another thread was faster.
+    library().free(ctx);
+  }
+};
 
 const run = (netnsPath: string | null, text: string, flags: number): string => {
   const session = NftSession.open(netnsPath);

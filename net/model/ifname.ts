@@ -8,6 +8,16 @@ import { digestBase36 } from "#net/model/digest.ts";
 export const MAX_IFNAME_BYTES = 15;
 export const OVERLAY_BRIDGE = "br0";
 export const OVERLAY_VXLAN = "vxlan0";
+/** Further bridges of an overlay with more ports than one bridge can have: br1, br2, … */
+export const overlayBridge = (n: number): string => `br${n}`;
+/** The bridge of that number in an overlay; undefined: not one of ours. */
+export const overlayBridgeNumber = (name: string): number | undefined => {
+  const digits = /^br(0|[1-9]\d?)$/.exec(name)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+};
+/** The ends of the veth that joins br<n> (inner) to br0 (outer). */
+export const joinOuterName = (vni: number, n: number): string => `j${n}-${vni}`;
+export const joinInnerName = (n: number): string => `join${n}`;
 /** The overlay's end of its way out. */
 export const OVERLAY_UPLINK = "up0";
 export const DEFAULT_BRIDGE = "ts0";
@@ -27,7 +37,12 @@ export const egressName = (vni: number): string => `tse${vni}`;
 
 /** The outer end of the veth whose inner end is this link of one of our namespaces, if that is what it is. */
 export const outerEndName = (ns: string, name: string): string => {
-  if (isOverlayNs(ns)) return name === OVERLAY_UPLINK ? egressName(Number(ns.slice(2))) : "";
+  if (isOverlayNs(ns)) {
+    const vni = Number(ns.slice(2));
+    const join = /^join(\d+)$/.exec(name);
+    if (join !== null) return joinOuterName(vni, Number(join[1]));
+    return name === OVERLAY_UPLINK ? egressName(vni) : "";
+  }
   return hostEndName(ns, name);
 };
 

@@ -111,6 +111,8 @@ const diffLinks = (pass: Pass): ReadonlySet<string> => {
         alias: link.alias,
         ...(link.isolated && { isolated: true }),
         ...(link.hairpin && { hairpin: true }),
+        // The inner end of a pair is made without one.
+        ...(link.kind === "veth" && link.peer === undefined && link.master !== "" && { master: link.master }),
       },
     });
     ops.push({ op: "link-up", ns, name: link.name });

@@ -89,6 +89,11 @@ const HOSTS: Readonly<Record<string, HostNetworks>> = {
   "internal overlay": host({ networks: [internal], containers: [container("t1", attach(internal, 2))] }),
 };
 
+const CROWDED = host({
+  networks: [internal],
+  containers: [2, 3, 4].map((n) => container(`t${n}`, attach(internal, n))),
+});
+
 const written = (ops: readonly NetOp[]): string => {
   const rulesets = ops.flatMap((op) => (op.op === "nft-set" ? [`${op.ns || "host"} ${op.digest}\n${op.ruleset}`] : []));
   return renderPlan(ops) + rulesets.join("");
@@ -98,7 +103,10 @@ describe("planHost", () => {
   it("gives the recorded plans (UPDATE_GOLDENS=1 records)", () => {
     const got = Object.entries(HOSTS)
       .map(([name, desired]) => `${name}\n----\n${written(planHost(desired, emptyHost()))}\n`)
-      .join("");
+      .join("")
+      .concat(
+        `more ports than a bridge has (here 2)\n----\n${written(planHost(CROWDED, emptyHost(), { portsPerBridge: 2 }))}\n`,
+      );
     if (process.env.UPDATE_GOLDENS) writeFileSync(GOLDEN, got);
     expect(got).to.equal(readFileSync(GOLDEN, "utf8"));
   });

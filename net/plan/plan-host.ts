@@ -32,13 +32,17 @@ const DRIVERS: { readonly [K in Driver]: PlanNetwork } = {
  * Throws `unavailable` when an overlay is wanted and no link has the node's VTEP address: without it neither the VXLAN
  * device nor its MTU can be right.
  */
-export const planHost = (desired: HostNetworks, observed: HostState): readonly NetOp[] =>
-  planTarget(targetOf(desired, observed), observed);
+export const planHost = (desired: HostNetworks, observed: HostState, limits: Limits = LIMITS): readonly NetOp[] =>
+  planTarget(targetOf(desired, observed, limits), observed);
+
+/** A bridge has 1,023 ports (linux/net/bridge/br_private.h, BR_PORT_BITS); some are for other things than containers. */
+export const LIMITS = { portsPerBridge: 1_000 } as const;
+export type Limits = { readonly [K in keyof typeof LIMITS]: number };
 
 export const planTarget = (target: Target, observed: HostState): readonly NetOp[] => inOrder(diff(target, observed));
 
 /** What should be in each namespace. Throws as `planHost` does. */
-export const targetOf = (desired: HostNetworks, observed: HostState): Target => {
+export const targetOf = (desired: HostNetworks, observed: HostState, limits: Limits = LIMITS): Target => {
   const target: Target = new Map();
   const host = targetNamespace(target, "");
   const networks = new Map(desired.networks.map((network) => [network.id, network]));
@@ -58,6 +62,8 @@ export const targetOf = (desired: HostNetworks, observed: HostState): Target => 
       underlayMtuBytes,
       bridgeNetfilter: observed.bridgeNetfilter,
       mtuOfLink: (name: string) => observed.namespaces.get("")?.links.get(name)?.mtuBytes,
+      masterOf: (ns: string, link: string) => observed.namespaces.get(ns)?.links.get(link)?.master ?? "",
+      portsPerBridge: limits.portsPerBridge,
       isPublished: (address: string) => publishedAddresses.has(address),
       attachments: attachments.get(network.id) ?? [],
       remotes: remotes.get(network.id) ?? [],

@@ -18,6 +18,9 @@ export type NetworkOnHost = {
   readonly bridgeNetfilter: boolean;
   /** Of a link of the host's namespace; undefined when it has none of that name. */
   readonly mtuOfLink: (name: string) => number | undefined;
+  /** The bridge that a link of one of our namespaces is a port of now; "" for none. */
+  readonly masterOf: (ns: string, link: string) => string;
+  readonly portsPerBridge: number;
   /** A container of this host behind a published port, by its address. */
   readonly isPublished: (address: string) => boolean;
   readonly attachments: readonly LocalAttachment[];

@@ -7,10 +7,14 @@ import { overlayOptions } from "#net/model/driver-options.ts";
 import { DEFAULT_ROUTE, MAIN_TABLE } from "#net/model/host-state.ts";
 import {
   egressName,
+  hostEndName,
+  joinInnerName,
+  joinOuterName,
   mark,
   OVERLAY_BRIDGE,
   OVERLAY_UPLINK,
   OVERLAY_VXLAN,
+  overlayBridge,
   overlayNs,
   peerMark,
 } from "#net/model/ifname.ts";
@@ -19,6 +23,7 @@ import type { NetworkOnHost, PlanNetwork } from "#net/plan/drivers/driver.ts";
 import { wantVeth } from "#net/plan/drivers/veth.ts";
 import { wantForwarding } from "#net/plan/forwarding.ts";
 import { type Door, type DoorPrefix, overlayRuleset } from "#net/plan/nat/masquerade.ts";
+import { placePorts } from "#net/plan/overlay/bridges.ts";
 import { meshChains, wantMesh } from "#net/plan/overlay/mesh.ts";
 import { overlayMtu } from "#net/plan/overlay/mtu.ts";
 import { transitOf } from "#net/plan/overlay/transit.ts";
@@ -58,11 +63,39 @@ export const planOverlay: PlanNetwork = (on, target) => {
   });
   for (const { subnet, gateway } of network.subnets)
     wantAddress(ns, OVERLAY_BRIDGE, `${gateway}/${splitPrefix(subnet).length}`);
-  for (const local of on.attachments)
-    wantVeth(target, local, { ns: nsName, bridge: OVERLAY_BRIDGE, mtuBytes, isolated: false });
+  wantPorts(target, ns, on, mtuBytes);
   wantRemotes(ns, on);
   if (network.mesh !== undefined) wantMesh(ns, network, network.mesh, on.remotes);
   return network.internal ? undefined : wantWayOut(target, ns, on, mtuBytes);
+};
+
+/** More containers than one bridge has ports for are on further ones, each joined to br0 by a veth: a star, so no loop. */
+const wantPorts = (target: Target, ns: TargetNamespace, on: NetworkOnHost, mtuBytes: number): void => {
+  const { network, attachments, portsPerBridge } = on;
+  const nsName = overlayNs(network.vni);
+  const placed = placePorts(
+    attachments.map(({ container, attachment }) =>
+      on.masterOf(nsName, hostEndName(container.netns, attachment.ifname)),
+    ),
+    portsPerBridge,
+    (n) => on.masterOf(nsName, joinOuterName(network.vni, n)) === OVERLAY_BRIDGE,
+  );
+  attachments.forEach((local, i) => {
+    wantVeth(target, local, { ns: nsName, bridge: overlayBridge(placed[i]!), mtuBytes, isolated: false });
+  });
+  const alias = mark(network.id);
+  for (const n of new Set(placed)) {
+    if (n === 0) continue;
+    const link = { mtuBytes, master: "", isolated: false, alias } as const;
+    const [bridge, outer, inner] = [overlayBridge(n), joinOuterName(network.vni, n), joinInnerName(n)];
+    wantLink(ns, { ...link, name: bridge, kind: "bridge", mac: deriveMac(`${network.id} ${bridge}`) });
+    // The gateway is on br0. The kernel answers for any of its addresses on any link unless it is told not to.
+    ns.sysctls.set(`net/ipv4/conf/${bridge}/arp_ignore`, "8").set(`net/ipv6/conf/${bridge}/disable_ipv6`, "1");
+    const pair = { ...link, kind: "veth", mac: "" } as const;
+    const peer = { ns: nsName, name: inner };
+    wantLink(ns, { ...pair, name: outer, master: OVERLAY_BRIDGE, alias: peerMark(nsName, inner), peer });
+    wantLink(ns, { ...pair, name: inner, master: bridge });
+  }
 };
 
 const wantRemotes = (ns: TargetNamespace, on: NetworkOnHost): void => {
