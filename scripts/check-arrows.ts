@@ -34,6 +34,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "control-plane/scheduler": [
     "base",
     "proto/gen",
+    "net/model",
     "control-plane/state",
     "control-plane/specs",
     "control-plane/orchestrator/task-life.ts",

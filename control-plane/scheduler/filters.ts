@@ -3,17 +3,25 @@
 // placed already and run again at each placement.
 
 import { matchesConstraints } from "#control-plane/specs/constraint.ts";
-import type { Node, PortConfig, TaskSpec } from "#proto/gen/types.ts";
+import { needsParent, parentFor, vlanOf } from "#net/model/driver-options.ts";
+import type { Network, Node, PortConfig, TaskSpec } from "#proto/gen/types.ts";
 import { NodeAvailability, NodeState } from "#proto/gen/types.ts";
 import type { Candidate } from "./candidate.ts";
 import { portsText } from "./host-ports.ts";
 
-/** `ports`: what the node has to publish for the task alone. */
+/** What the tasks of a group ask of a node. */
+export type Wanted = {
+  readonly spec: TaskSpec;
+  /** What the node has to publish for the task alone. */
+  readonly ports: readonly PortConfig[];
+  readonly networks: readonly Network[];
+};
+
 export type Filter = {
   readonly name: string;
-  accepts(candidate: Candidate, spec: TaskSpec, ports: readonly PortConfig[]): boolean;
+  accepts(candidate: Candidate, wanted: Wanted): boolean;
   /** Why `count` nodes were turned away. */
-  explain(count: number, spec: TaskSpec, ports: readonly PortConfig[]): string;
+  explain(count: number, wanted: Wanted): string;
 };
 
 const nodes = (count: number): string => (count === 1 ? "1 node" : `${count} nodes`);
@@ -28,14 +36,14 @@ const ready: Filter = {
 
 const image: Filter = {
   name: "image",
-  accepts: ({ node }, spec) => hasImage(node, spec),
-  explain: (count, spec) =>
+  accepts: ({ node }, { spec }) => hasImage(node, spec),
+  explain: (count, { spec }) =>
     `image ${spec.container?.image ?? ""} is missing on ${nodes(count)}: load it there with tsctl image load`,
 };
 
 const constraint: Filter = {
   name: "constraint",
-  accepts: ({ node }, spec) => matchesConstraints(node, spec.placement?.constraints ?? []),
+  accepts: ({ node }, { spec }) => matchesConstraints(node, spec.placement?.constraints ?? []),
   explain: (count) => `scheduling constraints not satisfied on ${nodes(count)}`,
 };
 
@@ -45,9 +53,35 @@ const platform: Filter = {
   explain: (count) => `${nodes(count)} can't run Linux containers`,
 };
 
+/** A kernel that lacks what a network needs says so when its node registers. */
+const network: Filter = {
+  name: "network",
+  accepts: ({ node }, { networks }) => networks.every((network) => canHave(node, network)),
+  explain: (count, { networks }) => {
+    const names = networks.filter(({ spec }) => needsParent(spec?.driver ?? "")).map(nameOf);
+    return names.length === 0
+      ? `the kernel of ${nodes(count)} lacks what a network of the service needs`
+      : `${nodes(count)} without a parent interface for network ${names.join(", ")}, or without its driver: see --opt parent@HOSTNAME=…`;
+  },
+};
+
+const nameOf = ({ spec }: Network): string => spec?.annotations?.name ?? "";
+
+const CAPABILITY: Readonly<Record<string, string>> = { overlay: "vxlan", macvlan: "macvlan", ipvlan: "ipvlan" };
+
+const canHave = ({ description, spec: own }: Node, { spec }: Network): boolean => {
+  const driver = spec?.driver ?? "";
+  const lacks = (capability: string): boolean => (description?.capabilities[capability] ?? "") !== "";
+  if (lacks(CAPABILITY[driver] ?? "")) return false;
+  if (!needsParent(driver)) return true;
+  const labels = { ...description?.engineLabels, ...own?.annotations?.labels };
+  const parent = parentFor(spec!.options, { hostname: description?.hostname ?? "", labels });
+  return parent !== undefined && !(vlanOf(parent) !== undefined && lacks("8021q"));
+};
+
 const resources: Filter = {
   name: "resources",
-  accepts: ({ freeCpus, freeMemory }, spec) =>
+  accepts: ({ freeCpus, freeMemory }, { spec }) =>
     (spec.reservations?.nanoCpus ?? 0) <= Math.max(freeCpus, 0) &&
     (spec.reservations?.memoryBytes ?? 0) <= Math.max(freeMemory, 0),
   explain: (count) => `insufficient resources on ${nodes(count)}`,
@@ -55,13 +89,13 @@ const resources: Filter = {
 
 const hostPort: Filter = {
   name: "host-port",
-  accepts: ({ ports: taken }, _spec, ports) => taken.choose(ports, 0) !== undefined,
-  explain: (count, _spec, ports) => `${portsText(ports)} in use on ${nodes(count)}`,
+  accepts: ({ ports: taken }, { ports }) => taken.choose(ports, 0) !== undefined,
+  explain: (count, { ports }) => `${portsText(ports)} in use on ${nodes(count)}`,
 };
 
 const replicas: Filter = {
   name: "max-replicas",
-  accepts: ({ serviceTasks }, spec) => {
+  accepts: ({ serviceTasks }, { spec }) => {
     const most = spec.placement?.maxReplicasPerNode ?? 0;
     return most === 0 || serviceTasks < most;
   },
@@ -69,7 +103,7 @@ const replicas: Filter = {
 };
 
 /** In the order in which they are asked. */
-export const fixedFilters: readonly Filter[] = [ready, image, constraint, platform];
+export const fixedFilters: readonly Filter[] = [ready, image, constraint, platform, network];
 export const countingFilters: readonly Filter[] = [resources, hostPort, replicas];
 
 /**

@@ -5,6 +5,7 @@ import { createState } from "#control-plane/state/state.ts";
 import type { State, Tx } from "#control-plane/state/types.ts";
 import {
   type DeepPartial,
+  Network,
   Node,
   NodeAvailability,
   NodeState,
@@ -115,6 +116,21 @@ describe("scheduler", () => {
     const none = withNodes();
     place(none, "web", 1);
     expect(errorOf(none, "web")).to.equal("no suitable node (the cluster has no node)");
+  });
+
+  it("goes only where a network has its parent interface, and where the kernel has its driver", () => {
+    const named = (id: string, hostname: string, capabilities = {}) => {
+      const node = makeNode(id);
+      return { ...node, description: { ...node.description!, hostname, capabilities } };
+    };
+    const state = withNodes(named("n1", "a"), named("n2", "b"), named("n3", "c", { macvlan: "no such driver" }));
+    const lan = (options: Record<string, string>): Network =>
+      Network.fromPartial({ id: "lan", spec: { annotations: { name: "lan" }, driver: "macvlan", options } });
+    commit(state, (tx) => tx.put("network", lan({ "parent@b": "eth1", "parent@c": "eth1" })));
+    expect(new Set(place(state, "web", 2, { networks: [{ target: "lan" }] }))).to.deep.equal(new Set(["n2"]));
+    commit(state, (tx) => tx.put("network", { ...tx.get("network", "lan")!, spec: lan({ "parent@d": "eth1" }).spec }));
+    expect(place(state, "api", 1, { networks: [{ target: "lan" }] })).to.deep.equal([""]);
+    expect(errorOf(state, "api")).to.match(/3 nodes without a parent interface for network lan.*parent@HOSTNAME/);
   });
 
   it("takes a pinned digest, not the name, and `latest` where there is no tag", () => {

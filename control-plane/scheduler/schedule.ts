@@ -3,10 +3,10 @@
 
 import { isWanted, observed } from "#control-plane/orchestrator/task-life.ts";
 import type { Tx, WriteContext } from "#control-plane/state/types.ts";
-import type { PortConfig, Task, TaskSpec } from "#proto/gen/types.ts";
+import type { Task } from "#proto/gen/types.ts";
 import { TaskState } from "#proto/gen/types.ts";
 import { aimAt, type Candidate, candidates, hash, take } from "./candidate.ts";
-import { countingFilters, type Filter, fixedFilters } from "./filters.ts";
+import { countingFilters, type Filter, fixedFilters, type Wanted } from "./filters.ts";
 import { spread } from "./spread.ts";
 
 /** Places those of `tasks` (ids) that are PENDING and wanted; others are passed over. */
@@ -29,19 +29,20 @@ const placeGroup = (tx: Tx, ctx: WriteContext, nodes: readonly Candidate[], grou
   const first = group[0];
   const spec = first?.spec;
   if (first === undefined || spec === undefined) return;
-  const { ports } = first;
+  const networks = spec.networks.flatMap(({ target }) => tx.get("network", target) ?? []);
+  const wanted: Wanted = { spec, ports: first.ports, networks };
   aimAt(nodes, tx, first.serviceId, ctx.now);
   const refused = new Map<Filter, number>();
   const refuse = (filter: Filter): void => void refused.set(filter, (refused.get(filter) ?? 0) + 1);
-  const fit = nodes.filter((node) => accepted(fixedFilters, node, spec, ports, refuse));
+  const fit = nodes.filter((node) => accepted(fixedFilters, node, wanted, refuse));
   const order = spread(fit, spec.placement?.spread ?? []);
   for (const task of [...group].sort((a, b) => a.slot - b.slot || (a.id < b.id ? -1 : 1))) {
-    const target = order.next((node) => accepted(countingFilters, node, spec, ports, refuse));
+    const target = order.next((node) => accepted(countingFilters, node, wanted, refuse));
     if (target === undefined) {
-      explain(tx, ctx, task, nodes.length === 0 ? "the cluster has no node" : reasons(refused, spec, ports));
+      explain(tx, ctx, task, nodes.length === 0 ? "the cluster has no node" : reasons(refused, wanted));
       continue;
     }
-    const placed = { ...task, ports: target.ports.choose(ports, hash(task.id)) ?? ports };
+    const placed = { ...task, ports: target.ports.choose(first.ports, hash(task.id)) ?? first.ports };
     take(target, placed);
     target.tasks++;
     target.serviceTasks++;
@@ -58,19 +59,18 @@ const blankStatus = { message: "", error: "", exitCode: 0, pid: 0, containerId: 
 const accepted = (
   filters: readonly Filter[],
   node: Candidate,
-  spec: TaskSpec,
-  ports: readonly PortConfig[],
+  wanted: Wanted,
   refuse: (filter: Filter) => void,
 ): boolean => {
-  const refusing = filters.find((filter) => !filter.accepts(node, spec, ports));
+  const refusing = filters.find((filter) => !filter.accepts(node, wanted));
   if (refusing !== undefined) refuse(refusing);
   return refusing === undefined;
 };
 
-const reasons = (refused: ReadonlyMap<Filter, number>, spec: TaskSpec, ports: readonly PortConfig[]): string =>
+const reasons = (refused: ReadonlyMap<Filter, number>, wanted: Wanted): string =>
   [...fixedFilters, ...countingFilters]
     .filter((filter) => refused.has(filter))
-    .map((filter) => filter.explain(refused.get(filter) ?? 0, spec, ports))
+    .map((filter) => filter.explain(refused.get(filter) ?? 0, wanted))
     .join("; ");
 
 const explain = (tx: Tx, ctx: WriteContext, task: Task, reason: string): void => {
