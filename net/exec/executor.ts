@@ -6,7 +6,7 @@ import type { Kernel } from "#net/exec/kernel.ts";
 import { createNetns, deleteNetns } from "#net/kernel/netns.ts";
 import type { LinkAdd, NeighOp, RouteSpec } from "#net/kernel/rtnl.ts";
 import { writeSysctl } from "#net/kernel/sysctl.ts";
-import { ROUTE_PROTOCOL, type RouteState, type RuleState } from "#net/model/host-state.ts";
+import { isGroupMac, ROUTE_PROTOCOL, type RouteState, type RuleState } from "#net/model/host-state.ts";
 import { LINK_GROUP } from "#net/model/ifname.ts";
 import { DELETE_TABLE } from "#net/plan/nat/ruleset.ts";
 import type { NetOp, NewLink } from "#net/plan/op.ts";
@@ -75,7 +75,7 @@ const EXECUTORS: Executors = {
   "link-add": linkAdd,
   "link-del": ({ ns, name }, kernel) => kernel.rtnl(ns).linkDel(name),
   "link-set": ({ ns, name, change }, kernel) => {
-    const { mtuBytes, mac, alias, master, isolated, hairpin } = change;
+    const { mtuBytes, mac, alias, master, isolated, hairpin, noBroadcast } = change;
     kernel.rtnl(ns).linkSet(name, {
       ...(mtuBytes !== undefined && { mtu: mtuBytes }),
       ...(mac !== undefined && { address: mac }),
@@ -83,10 +83,12 @@ const EXECUTORS: Executors = {
       ...(master !== undefined && { master: master === "" ? null : master }),
     });
     // A message of its own: the kernel looks the bridge up before it changes it.
-    if (isolated !== undefined || hairpin !== undefined)
-      kernel.rtnl(ns).linkSet(name, {
-        port: { ...(isolated !== undefined && { isolated }), ...(hairpin !== undefined && { hairpin }) },
-      });
+    const port = {
+      ...(isolated !== undefined && { isolated }),
+      ...(hairpin !== undefined && { hairpin }),
+      ...(noBroadcast !== undefined && { bcastFlood: !noBroadcast }),
+    };
+    if (Object.keys(port).length > 0) kernel.rtnl(ns).linkSet(name, { port });
   },
   "link-up": ({ ns, name }, kernel) => kernel.rtnl(ns).linkSet(name, { up: true }),
   "addr-add": ({ ns, link, address }, kernel) => kernel.rtnl(ns).addrAdd({ link, cidr: address }),
@@ -141,7 +143,12 @@ const entryOf = (op: EntryOp): NeighOp => {
     case "neigh-del":
       return { op: "neigh-del", link: op.link, address: op.ip, mac: op.mac };
     case "fdb-set":
-      return { op: "fdb-replace", link: op.link, mac: op.mac, destination: op.vtep };
+      return {
+        op: isGroupMac(op.mac) ? "fdb-append" : "fdb-replace",
+        link: op.link,
+        mac: op.mac,
+        destination: op.vtep,
+      };
     case "fdb-del":
       return { op: "fdb-del", link: op.link, mac: op.mac, destination: op.vtep };
   }

@@ -131,6 +131,7 @@ export class KernelModel {
       master,
       isolated: false,
       hairpin: false,
+      noBroadcast: false,
       alias: "",
       inGroup: true,
       ...("vxlan" in link && { vxlan: link.vxlan }),
@@ -166,7 +167,8 @@ export class KernelModel {
     for (const map of [found.addresses, found.routes, found.neighbours, found.fdb] as const)
       for (const [key, { link }] of map) if (link === name) map.delete(key);
     for (const port of found.links.values())
-      if (port.master === name) found.links.set(port.name, { ...port, master: "", isolated: false, hairpin: false });
+      if (port.master === name)
+        found.links.set(port.name, { ...port, master: "", isolated: false, hairpin: false, noBroadcast: false });
     for (const key of found.sysctls.keys()) if (linkOfSysctl(key) === name) found.sysctls.delete(key);
     if (ns === "") this.#dropUppers(name);
     const end = endOf(ns, name);
@@ -187,7 +189,7 @@ export class KernelModel {
     const link = this.#link(op, op.name);
     if (change.master) this.#link(op, change.master);
     const changed = { ...link, ...change };
-    if ((changed.isolated || changed.hairpin) && changed.master === "")
+    if ((changed.isolated || changed.hairpin || changed.noBroadcast) && changed.master === "")
       throw refused("invalid", op, "not a port of a bridge");
     this.#ns(op).links.set(op.name, changed);
   }

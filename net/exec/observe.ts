@@ -106,6 +106,7 @@ export const linkStateOf = (link: Link, names: Names, lowerName: (link: Link) =>
     master: (link.masterIndex !== undefined && names.get(link.masterIndex)) || "",
     isolated: link.port?.isolated ?? false,
     hairpin: link.port?.hairpin ?? false,
+    noBroadcast: link.port?.bcastFlood === false,
     alias: link.alias ?? "",
     inGroup: link.group === LINK_GROUP,
     ...(vxlan && { vxlan: { vni: vxlan.id, port: vxlan.port, local: vxlan.local ?? "" } }),

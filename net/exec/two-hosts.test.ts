@@ -210,6 +210,35 @@ describe("wiring of two hosts", function () {
     expect(ping(host, "t2", UPSTREAM6)).to.match(/1 received/);
   });
 
+  it("copies frames with many receivers to the other hosts only when it is asked to", async () => {
+    const listen = (kind: string) =>
+      `const s = require("dgram").createSocket({ type: "udp4", reuseAddr: true }); s.on("message", (d) => { console.log(String(d)); process.exit(); }); s.bind(9999, "0.0.0.0", () => { ${kind} console.log("ready"); }); setTimeout(() => { console.log("nothing"); process.exit(); }, 700)`;
+    const heard = async (to: string): Promise<string> => {
+      const join = to.startsWith("239.") ? `s.addMembership("${to}", "10.1.0.3");` : "";
+      const receiver = hosts[1]!.spawn("c-t3", process.execPath, "-e", listen(join));
+      children.push(receiver);
+      await once(receiver.stdout, "data");
+      const send = `const s = require("dgram").createSocket("udp4"); s.bind(0, "10.1.0.2", () => { s.setBroadcast(true); s.setMulticastInterface("10.1.0.2"); s.send("hello", 9999, "${to}", () => process.exit()); })`;
+      hosts[0]!.inside("c-t2", process.execPath, "-e", send);
+      return String((await once(receiver.stdout, "data"))[0]).trim();
+    };
+    const replicate = (value: string): void => {
+      const networks = [{ ...overlay, options: { replicate: value } }];
+      for (const me of [0, 1] as const) done(hosts[me]!.reconciler.apply(desired(me, { networks })));
+      expect(done(hosts[0]!.reconciler.repair(desired(0, { networks }))).drift).to.deep.equal([]);
+    };
+    const both = async (): Promise<string[]> => [await heard("239.1.2.3"), await heard("10.1.0.255")];
+    expect(await both()).to.deep.equal(["nothing", "nothing"]);
+    replicate("multicast");
+    expect(await both()).to.deep.equal(["hello", "nothing"]);
+    replicate("broadcast");
+    expect(await both()).to.deep.equal(["nothing", "hello"]);
+    replicate("all");
+    expect(await both()).to.deep.equal(["hello", "hello"]);
+    replicate("none");
+    expect(await both()).to.deep.equal(["nothing", "nothing"]);
+  });
+
   it("runs over an IPv6 underlay as well", () => {
     for (const me of [0, 1] as const) {
       const { remotes, ...rest } = desired(me);

@@ -43,6 +43,8 @@ export type LinkState = {
   readonly isolated: boolean;
   /** A port that may send back what came in through it. */
   readonly hairpin: boolean;
+  /** A port that gets no broadcasts. */
+  readonly noBroadcast: boolean;
   readonly alias: string;
   /** In LINK_GROUP. */
   readonly inGroup: boolean;
@@ -87,7 +89,14 @@ export type FdbState = { readonly link: string; readonly mac: string; readonly v
 
 export const addressKey = (a: AddressState): string => `${a.link} ${a.address}`;
 export const neighbourKey = (n: NeighbourState): string => `${n.link} ${n.ip}`;
-export const fdbKey = (f: FdbState): string => `${f.link} ${f.mac}`;
+/** A frame for such a MAC goes to all of its VTEPs; one for any other to the only one. All zeros: for whatever is not known. */
+export const isGroupMac = (mac: string): boolean =>
+  mac === ZERO_MAC || (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1;
+export const ZERO_MAC = "00:00:00:00:00:00";
+export const BROADCAST_MAC = "ff:ff:ff:ff:ff:ff";
+
+export const fdbKey = (f: FdbState): string =>
+  isGroupMac(f.mac) ? `${f.link} ${f.mac} ${f.vtep}` : `${f.link} ${f.mac}`;
 export const fdbExtraKey = (f: FdbState): string => `${fdbKey(f)} ${f.vtep}`;
 
 export const routeKey = (r: Pick<RouteState, "table" | "destination" | "metric">): string =>
@@ -118,6 +127,7 @@ const LOOPBACK: LinkState = {
   master: "",
   isolated: false,
   hairpin: false,
+  noBroadcast: false,
   alias: "",
   inGroup: false,
 };

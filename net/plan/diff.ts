@@ -111,6 +111,7 @@ const diffLinks = (pass: Pass): ReadonlySet<string> => {
         alias: link.alias,
         ...(link.isolated && { isolated: true }),
         ...(link.hairpin && { hairpin: true }),
+        ...(link.noBroadcast && { noBroadcast: true }),
         // The inner end of a pair is made without one.
         ...(link.kind === "veth" && link.peer === undefined && link.master !== "" && { master: link.master }),
       },
@@ -205,6 +206,7 @@ const changeLink = ({ ns, ops }: Pass, want: TargetLink, have: LinkState): void 
     ...(want.mac !== "" && want.mac !== have.mac && { mac: want.mac }),
     ...(want.master !== have.master && { master: want.master }),
     ...(want.isolated !== have.isolated && { isolated: want.isolated }),
+    ...((want.noBroadcast ?? false) !== have.noBroadcast && { noBroadcast: want.noBroadcast ?? false }),
     ...((want.hairpin ?? false) !== have.hairpin && { hairpin: want.hairpin ?? false }),
     ...(want.alias !== have.alias && { alias: want.alias }),
   };

@@ -36,6 +36,7 @@ export type LinkChange = {
   readonly master?: string;
   readonly isolated?: boolean;
   readonly hairpin?: boolean;
+  readonly noBroadcast?: boolean;
 };
 
 export type NetOp =

@@ -86,6 +86,11 @@ const HOSTS: Readonly<Record<string, HostNetworks>> = {
   }),
   "ipvlan l2": host({ networks: [ipvlan("l2")], containers: [container("t1", attach(lan, 2))] }),
   "ipvlan l3s": host({ networks: [ipvlan("l3s")], containers: [container("t1", attach(lan, 2))] }),
+  "overlay that replicates multicast": host({
+    networks: [{ ...internal, options: { replicate: "multicast" } }],
+    containers: [container("t1", attach(internal, 2))],
+    remotes: [remote(internal, 8), remote(internal, 9, "192.0.2.3")],
+  }),
   "internal overlay": host({ networks: [internal], containers: [container("t1", attach(internal, 2))] }),
 };
 

@@ -65,6 +65,7 @@ const renderChange = (change: LinkChange): string => {
   if (change.master !== undefined) parts.push(change.master === "" ? "nomaster" : `master ${change.master}`);
   if (change.isolated !== undefined) parts.push(`isolated ${change.isolated ? "on" : "off"}`);
   if (change.hairpin !== undefined) parts.push(`hairpin ${change.hairpin ? "on" : "off"}`);
+  if (change.noBroadcast !== undefined) parts.push(`bcast_flood ${change.noBroadcast ? "off" : "on"}`);
   if (change.alias !== undefined) parts.push(`alias ${change.alias}`);
   return parts.join(" ");
 };

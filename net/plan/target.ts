@@ -25,6 +25,7 @@ export type TargetLink = {
   readonly master: string;
   readonly isolated: boolean;
   readonly hairpin?: boolean;
+  readonly noBroadcast?: boolean;
   readonly alias: string;
   readonly vxlan?: VxlanState;
   readonly upper?: UpperState;

@@ -25,6 +25,7 @@ export const emptyHost = (): HostState => {
     master: "",
     isolated: false,
     hairpin: false,
+    noBroadcast: false,
     alias: "",
     inGroup: false,
   };

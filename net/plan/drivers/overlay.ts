@@ -3,8 +3,8 @@
 // gateway has the same address and MAC on every node, so that a container leaves through its own one.
 
 import { familyOf, splitPrefix } from "#net/model/cidr.ts";
-import { overlayOptions } from "#net/model/driver-options.ts";
-import { DEFAULT_ROUTE, MAIN_TABLE } from "#net/model/host-state.ts";
+import { overlayOptions, type Replication } from "#net/model/driver-options.ts";
+import { BROADCAST_MAC, DEFAULT_ROUTE, MAIN_TABLE, ZERO_MAC } from "#net/model/host-state.ts";
 import {
   egressName,
   hostEndName,
@@ -42,7 +42,8 @@ export const planOverlay: PlanNetwork = (on, target) => {
   const { network, node } = on;
   const nsName = overlayNs(network.vni);
   const ns = targetNamespace(target, nsName);
-  const mtuBytes = overlayMtu(on.underlayMtuBytes, node.vtep, overlayOptions(network.options).mtuBytes);
+  const { mtuBytes: asked, replicate } = overlayOptions(network.options);
+  const mtuBytes = overlayMtu(on.underlayMtuBytes, node.vtep, asked);
   const alias = mark(network.id);
   const mac = network.mesh?.self.mac ?? deriveMac(network.id);
   // The bridge's IPv6 address is everywhere, so duplicate detection would find it.
@@ -59,12 +60,14 @@ export const planOverlay: PlanNetwork = (on, target) => {
     master: OVERLAY_BRIDGE,
     isolated: false,
     alias,
+    ...(replicate === "multicast" && { noBroadcast: true }),
     vxlan: { vni: network.vni, port: node.dataPathPort, local: node.vtep },
   });
   for (const { subnet, gateway } of network.subnets)
     wantAddress(ns, OVERLAY_BRIDGE, `${gateway}/${splitPrefix(subnet).length}`);
   wantPorts(target, ns, on, mtuBytes);
   wantRemotes(ns, on);
+  wantReplication(ns, on, replicate);
   if (network.mesh !== undefined) wantMesh(ns, network, network.mesh, on.remotes);
   return network.internal ? undefined : wantWayOut(target, ns, on, mtuBytes);
 };
@@ -103,6 +106,16 @@ const wantRemotes = (ns: TargetNamespace, on: NetworkOnHost): void => {
     wantFdb(ns, { link: OVERLAY_VXLAN, mac, vtep });
     for (const ip of [ipv4, ipv6]) if (ip !== "") wantNeighbour(ns, { link: OVERLAY_VXLAN, ip, mac });
   }
+};
+
+/**
+ * Frames with many receivers are copied to every node of the network, by the sender (head-end replication). The device answers
+ * for neighbours all the same. With an entry for unknown MACs, frames for a container that has left are copied too.
+ */
+const wantReplication = (ns: TargetNamespace, { remotes }: NetworkOnHost, replicate: Replication): void => {
+  if (replicate === "none") return;
+  const mac = replicate === "broadcast" ? BROADCAST_MAC : ZERO_MAC;
+  for (const { vtep } of remotes) wantFdb(ns, { link: OVERLAY_VXLAN, mac, vtep });
 };
 
 const wantWayOut = (target: Target, ns: TargetNamespace, { network }: NetworkOnHost, mtuBytes: number): Door => {
