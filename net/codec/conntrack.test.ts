@@ -52,6 +52,9 @@ ipv4     2 icmp     1 599 src=10.1.0.2 dst=10.1.0.9 type=8 code=0 id=7 [UNREPLIE
 `;
     expect(parseFlowTable(text)).to.have.deep.members(FLOWS);
     expect(parseFlowTable("")).to.deep.equal([]);
+    const over = text.replace("ESTABLISHED", "TIME_WAIT");
+    expect(parseFlowTable(over)).to.have.length(3);
+    expect(parseFlowTable(text.replace("ESTABLISHED", "CLOSE_WAIT"))).to.have.length(4);
     expect(FLOWS.map(hasPorts)).to.deep.equal([true, true, true, false]);
   });
 
@@ -68,10 +71,10 @@ ipv4     2 icmp     1 599 src=10.1.0.2 dst=10.1.0.9 type=8 code=0 id=7 [UNREPLIE
       [
         "48000000" + "0201" + "0500" + "00000000" + "00000000", // length, type, flags, sequence, port
         "02000000", // AF_INET
-        "3400" + "0180", // the original tuple:
-        "1400" + "0180" + "0800" + "0100" + "0a010002" + "0800" + "0200" + "0a010064", // addresses,
+        "3400" + "0280", // the tuple of the answers:
+        "1400" + "0180" + "0800" + "0100" + "0a010007" + "0800" + "0200" + "0a010002", // addresses,
         "1c00" + "0280" + "0500" + "0100" + "11000000", // protocol,
-        "0600" + "0200" + "13880000" + "0600" + "0300" + "00350000", // and ports
+        "0600" + "0200" + "00350000" + "0600" + "0300" + "13880000", // and ports
       ].join(""),
     );
   });

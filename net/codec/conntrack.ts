@@ -1,5 +1,5 @@
 // Flows of conntrack: as ctnetlink dumps them and as /proc/net/nf_conntrack lists them, and the message that deletes one by the
-// tuple of its original direction. References: linux/netfilter/nfnetlink_conntrack.h, nfnetlink.h; ct_seq_show in
+// tuple of its answers. References: linux/netfilter/nfnetlink_conntrack.h, nfnetlink.h; ct_seq_show in
 // net/netfilter/nf_conntrack_standalone.c. Integers of nfnetlink attributes are big-endian.
 import { canonicalAddress } from "#net/model/cidr.ts";
 import { AF, addressBytes, addressText, familyOf } from "./address.ts";
@@ -59,23 +59,26 @@ export const encodeFlowDump = (): Uint8Array =>
 export const encodeFlowCount = (): Uint8Array =>
   message(CT.GET_STATS, NLM_F.REQUEST | NLM_F.ACK, (w) => header(w, AF.UNSPEC));
 
-/** `ENOENT` when it has ended. Only of protocols with ports. */
-export const encodeFlowDelete = ({ original }: Flow): Uint8Array => {
-  const family = familyOf(original.source);
+/**
+ * By the tuple of the answers: a client that uses its port again makes a flow with the same original tuple, and that one must
+ * live. `ENOENT` when it has ended. Only of protocols with ports.
+ */
+export const encodeFlowDelete = ({ reply }: Flow): Uint8Array => {
+  const family = familyOf(reply.source);
   const [source, destination] = family === "inet" ? [IP.V4_SRC, IP.V4_DST] : [IP.V6_SRC, IP.V6_DST];
   return message(CT.DELETE, NLM_F.REQUEST | NLM_F.ACK, (w) => {
     header(w, family === "inet" ? AF.INET : AF.INET6);
     const tuple = () => {
       const addresses = () =>
-        w.attr(source, addressBytes(original.source)).attr(destination, addressBytes(original.destination));
+        w.attr(source, addressBytes(reply.source)).attr(destination, addressBytes(reply.destination));
       const protocol = () =>
         w
-          .attrU8(PROTO.NUM, original.protocol)
-          .attrU16be(PROTO.SRC_PORT, original.sourcePort)
-          .attrU16be(PROTO.DST_PORT, original.destinationPort);
+          .attrU8(PROTO.NUM, reply.protocol)
+          .attrU16be(PROTO.SRC_PORT, reply.sourcePort)
+          .attrU16be(PROTO.DST_PORT, reply.destinationPort);
       w.nest(TUPLE.IP, addresses, NESTED).nest(TUPLE.PROTO, protocol, NESTED);
     };
-    w.nest(CTA.TUPLE_ORIG, tuple, NESTED);
+    w.nest(CTA.TUPLE_REPLY, tuple, NESTED);
   });
 };
 
@@ -90,16 +93,26 @@ export const decodeFlow = (payload: Uint8Array): Flow => {
   };
 };
 
-/** The lines of /proc/net/nf_conntrack: "ipv4 2 udp 17 59 src=… dst=… sport=… dport=… [UNREPLIED] src=… dst=… …". */
-export const parseFlowTable = (text: string): Flow[] =>
-  text
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => {
-      const protocol = Number(line.trim().split(/\s+/, 4)[3]);
-      const [original = "", reply = ""] = line.split("src=").slice(1);
-      return { original: tupleIn(`src=${original}`, protocol), reply: tupleIn(`src=${reply}`, protocol) };
+/**
+ * The lines of /proc/net/nf_conntrack: "ipv4 2 udp 17 59 src=… dst=… sport=… dport=… [UNREPLIED] src=… dst=… …". Connections
+ * that are over are left out: a busy client has tens of thousands of them, for two minutes.
+ */
+export const parseFlowTable = (text: string): Flow[] => {
+  const flows: Flow[] = [];
+  for (const line of text.split("\n")) {
+    const original = line.indexOf("src=");
+    if (original < 0 || OVER.test(line)) continue;
+    const protocol = Number(line.slice(0, original).trim().split(/\s+/, 4)[3]);
+    const reply = line.indexOf("src=", original + 1);
+    flows.push({
+      original: tupleIn(line.slice(original, reply), protocol),
+      reply: tupleIn(line.slice(reply), protocol),
     });
+  }
+  return flows;
+};
+
+const OVER = / (?:TIME_WAIT|CLOSE) src=/;
 
 const tupleIn = (text: string, protocol: number): FlowTuple => {
   const value = (name: string): string => new RegExp(`\\b${name}=(\\S+)`).exec(text)?.[1] ?? "";

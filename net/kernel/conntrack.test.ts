@@ -49,6 +49,18 @@ describe("flows of a namespace, observed by conntrack", () => {
     }
   });
 
+  it("leaves a later flow of the same client and port alone", () => {
+    const udp = ["-p", "udp", "-s", "10.0.0.2", "-d", "10.0.0.100", "--sport", "7", "--dport", "53", "--dst-nat"];
+    add(...udp, "10.0.0.7");
+    const reused = deleteFlows(ns.path, (flow) => {
+      ns.exec("sh", "-c", "conntrack -D -p udp 2>&1");
+      add(...udp, "10.0.0.8");
+      return flow.reply.source === "10.0.0.7";
+    });
+    expect(reused).to.equal(1);
+    expect(translations("ipv4")).to.deep.equal(["udp 10.0.0.8"]);
+  });
+
   it("deletes many at once, and none where there is none", () => {
     expect(
       deleteFlows(ns.path, () => {

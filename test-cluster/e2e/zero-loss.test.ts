@@ -1,5 +1,5 @@
 // No request is lost while tasks are replaced: a client opens connections as fast as it can through updates and drains, real
-// HTTP by virtual IP. UDP has no connections that could end: its client must not stay with a backend that is gone.
+// HTTP by virtual IP and by published port. UDP has no connections that could end: its client must not stay with a backend that is gone.
 import { expect } from "chai";
 import { eventually, list, startCluster } from "#test-cluster/e2e/fixture.ts";
 import { type HttpResult, startHttpClient } from "#test-cluster/e2e/http-client.ts";
@@ -11,6 +11,7 @@ import { type Footprint, footprint } from "#test-cluster/netns/footprint.ts";
 const NAME = "tswzero";
 const MARKS = [NAME];
 const UPDATES = 20;
+const PUBLISHED = 8080;
 
 describe("zero loss", function () {
   this.timeout(120_000);
@@ -30,7 +31,7 @@ describe("zero loss", function () {
     cluster = await startCluster(NAME, 65);
     at("node1", "network", "create", "--driver", "overlay", "net");
     const web = ["--replicas", "3", "--update-order", "start-first", "--update-monitor", "1ms", "localhost/web:1"];
-    at("node1", "service", "create", "--name", "web", "--network", "net", ...web);
+    at("node1", "service", "create", "--name", "web", "--network", "net", "--publish", `${PUBLISHED}:80`, ...web);
     const client = ["--constraint", "node.hostname==node1", "localhost/tools:1"];
     at("node1", "service", "create", "--name", "client", "--network", "net", ...client);
   });
@@ -52,8 +53,11 @@ describe("zero loss", function () {
 
   it("through rolling updates and drained nodes, start first", async () => {
     const address = vip("web");
-    const client = await startHttpClient(container("client"), address);
-    let result: HttpResult | undefined;
+    const inside = `/proc/${container("client").pid}/ns/net`;
+    const { ipv4 } = cluster.node("node1");
+    const outside = `/run/netns/${cluster.node("node2").netns}`;
+    const clients = [await startHttpClient(inside, address), await startHttpClient(outside, ipv4, PUBLISHED)];
+    const results: HttpResult[] = [];
     try {
       let began = performance.now();
       for (let i = 0; i < UPDATES; i++) {
@@ -69,19 +73,31 @@ describe("zero loss", function () {
       }
       console.log(`      measured: 4 drains ${Math.round(performance.now() - began)} ms`);
     } finally {
-      result = await client.stop();
+      for (const client of clients) results.push(await client.stop());
     }
-    const { answered, servers, failed } = result;
-    console.log(`      measured: ${answered} requests to ${servers.length} tasks`);
-    expect(failed).to.deep.equal([]);
-    expect(servers.length).to.be.greaterThan(UPDATES);
+    for (const { answered, servers, failed } of results) {
+      console.log(`      measured: ${answered} requests to ${servers.length} tasks`);
+      expect(failed).to.deep.equal([]);
+      expect(servers.length).to.be.greaterThan(UPDATES);
+    }
   });
 
   it("a UDP client that keeps its port goes to another backend when its own leaves", async () => {
     // One on node2, one on node3, and no third place.
-    const placement = ["--constraint", "node.hostname!=node1", "--replicas-max-per-node", "1", "--replicas", "2"];
+    const placement = [
+      "--constraint",
+      "node.hostname!=node1",
+      "--replicas-max-per-node",
+      "1",
+      "--replicas",
+      "2",
+      "--detach",
+    ];
     at("node1", "service", "create", "--name", "echo", "--network", "net", ...placement, "localhost/tools:1");
-    const tasks = list(cluster, "node1", "service", "ps", "echo");
+    const tasks = await eventually("two servers", 20_000, () => {
+      const all = list(cluster, "node1", "service", "ps", "echo");
+      return all.length === 2 && all.every((t) => /^Running/.test(t.CurrentState!)) && all;
+    });
     const live = liveContainers(cluster);
     const servers = tasks.map((task) => startUdpServer(live.find((c) => c.taskId.startsWith(task.ID!))!, task.Node!));
     const client = await startUdpClient(container("client"), vip("echo"));
