@@ -1,23 +1,14 @@
 // What this node says about itself.
-import { arch, availableParallelism, networkInterfaces, release, totalmem } from "node:os";
+import { arch, availableParallelism, release, totalmem } from "node:os";
 import { listListeners } from "#net/kernel/listeners.ts";
 import type { ImageStore } from "#node-agent/images/store.ts";
+import { hostRoutes } from "#node-agent/local/host-routes.ts";
 import type { Wiring } from "#node-agent/wiring/wiring.ts";
 import { type HostPort, type NodeDescription, PortProtocol } from "#proto/gen/types.ts";
 
 export const VERSION = "0.1.0";
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: "amd64", arm64: "arm64" };
-
-/** Prefixes on the host's own links; pools that overlap them are refused. Our own bridges are not among them. */
-const routes = (isOwn: (ifname: string) => boolean): string[] => {
-  const found = new Set<string>();
-  for (const [name, infos] of Object.entries(networkInterfaces()))
-    if (!isOwn(name))
-      for (const { internal, cidr, address } of infos ?? [])
-        if (!internal && cidr && !address.startsWith("fe80:")) found.add(cidr);
-  return [...found].sort();
-};
 
 /** Ports that programs of this host have; this process keeps those that are published. */
 const hostPorts = (): HostPort[] =>
@@ -44,7 +35,7 @@ export const describeNode = ({ images, labels, name, wiring }: Described): NodeD
   kernel: release(),
   engineLabels: { ...labels },
   images: images.describe(),
-  routes: routes(wiring.isOwn),
+  routes: hostRoutes(null, wiring.isOwn),
   capabilities: { ...wiring.capabilities },
   hostPorts: hostPorts(),
   portErrors: [...wiring.portErrors()],

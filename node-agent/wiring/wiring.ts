@@ -11,7 +11,7 @@ import { Forwarder } from "#net/dns/forwarder.ts";
 import { parseResolvConf, upstreamsOf } from "#net/dns/resolv-conf.ts";
 import { type ApplyReport, HostNetworking } from "#net/exec/host-networking.ts";
 import { probeCapabilities } from "#net/kernel/capabilities.ts";
-import { needsParent, parentFor } from "#net/model/driver-options.ts";
+import { bridgeOptions, needsParent, parentFor } from "#net/model/driver-options.ts";
 import type { HostNetworks } from "#net/model/host-networks.ts";
 import { containerNs, isOurHostName, overlayNs } from "#net/model/ifname.ts";
 import type { ContainerSpec } from "#node-agent/runtime/runtime.ts";
@@ -67,6 +67,12 @@ const namespacesOf = (task: Task, view: View): string[] => [
   containerNs(task.id),
   ...task.attachments.map((a) => overlayNs(view.networks.get(a.networkId)?.vni ?? 0)),
 ];
+
+/** Bridges of ours that have a name of the user's choice. */
+const bridgesOfUsers = ({ networks }: View): ReadonlySet<string> =>
+  new Set(
+    [...networks.values()].flatMap(({ spec }) => (spec?.driver === "bridge" ? bridgeOptions(spec.options).name : [])),
+  );
 
 /** After this failed a container may still connect to a backend that has left. */
 const leavesBackends = (object: string): boolean => object === "plan" || object.includes(": nft ");
@@ -218,7 +224,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
 
   return {
     capabilities: probeCapabilities(),
-    isOwn: isOurHostName,
+    isOwn: (ifname) => isOurHostName(ifname) || bridgesOfUsers(view).has(ifname),
     async attach(task) {
       if (!isolated(task)) return "host";
       for (const { networkId } of task.attachments) refuseWithoutParent(view.networks.get(networkId));
