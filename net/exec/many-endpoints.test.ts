@@ -114,6 +114,7 @@ describe("an overlay with more endpoints than a bridge has ports", function () {
       hosts[0]!.inside("o-4097", "ip", "link", "del", "join1");
       expect(received(hosts[0]!, 4, "10.1.0.2")).to.equal(0);
       done(hosts[0]!.reconciler.repair(desired(0, 2, 3, 4, 5, 6)));
+      hosts[0]!.inside("c-t4", "ip", "neigh", "flush", "all", "nud", "all");
       expect(received(hosts[0]!, 4, "10.1.0.2")).to.equal(1);
     });
   });

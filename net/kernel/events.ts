@@ -2,8 +2,9 @@
 // Exports: watchNetns(netnsPath | null, topics, onEvent): { close() }; KernelEvent.
 // After `{ topic: "overrun" }` events were lost: the listener has to compare by dumps.
 import koffi from "koffi";
+import { AF } from "#net/codec/address.ts";
 import { decodeAddr, type ReportedAddress, RTM_ADDR } from "#net/codec/address-message.ts";
-import { decodeLink, type Link, RTM_LINK } from "#net/codec/link.ts";
+import { decodeLink, decodeLinkIndex, type Link, RTM_LINK } from "#net/codec/link.ts";
 import {
   decodeFdb,
   decodeNeigh,
@@ -12,7 +13,7 @@ import {
   type ReportedNeighbour,
   RTM_NEIGH,
 } from "#net/codec/neigh.ts";
-import { messagesOf, type NetlinkMessage } from "#net/codec/nlmsg.ts";
+import { messagesOf, type NetlinkMessage, parseAttributes, readU32 } from "#net/codec/nlmsg.ts";
 import { decodeRoute, type ReportedRoute, RTM_ROUTE } from "#net/codec/route.ts";
 import { decodeRule, RTM_RULE, type Rule } from "#net/codec/rule.ts";
 import { errnoOf } from "./errno.ts";
@@ -29,14 +30,20 @@ export type KernelEvent =
   | { readonly topic: "rule"; readonly gone: boolean; readonly rule: Rule }
   | { readonly topic: "neigh"; readonly gone: boolean; readonly neighbour: ReportedNeighbour }
   | { readonly topic: "fdb"; readonly gone: boolean; readonly entry: ReportedFdbEntry }
+  /** A bridge reports on one of its ports. */
+  | { readonly topic: "port"; readonly linkIndex: number }
+  | { readonly topic: "forwarding"; readonly family: 4 | 6; readonly on: boolean }
+  /** Something of a table. */
+  | { readonly topic: "nft"; readonly table: string }
   | { readonly topic: "overrun" };
 
-const eventOf = (m: NetlinkMessage): KernelEvent | undefined => {
+/** `undefined`: nothing that concerns anybody here. */
+export const eventOf = (m: NetlinkMessage): KernelEvent | undefined => {
   switch (m.type) {
     case RTM_LINK.NEW:
     case RTM_LINK.DEL:
       // A bridge port reports a second time with family bridge and fewer attributes.
-      if (isBridgeFamily(m.payload)) return undefined;
+      if (isBridgeFamily(m.payload)) return { topic: "port", linkIndex: decodeLinkIndex(m.payload) };
       return { topic: "link", gone: m.type === RTM_LINK.DEL, link: decodeLink(m.payload) };
     case RTM_ADDR.NEW:
     case RTM_ADDR.DEL:
@@ -53,9 +60,22 @@ const eventOf = (m: NetlinkMessage): KernelEvent | undefined => {
       if (isBridgeFamily(m.payload)) return { topic: "fdb", gone, entry: decodeFdb(m.payload) };
       return { topic: "neigh", gone, neighbour: decodeNeigh(m.payload) };
     }
+    case RTM_NETCONF_NEW:
+      return forwardingOf(m.payload);
     default:
       return undefined;
   }
+};
+
+const RTM_NETCONF_NEW = 80;
+const NETCONFA = { IFINDEX: 1, FORWARDING: 2, ALL: -1 } as const;
+
+/** Of a namespace as a whole: whether it forwards (linux/netconf.h). */
+const forwardingOf = (payload: Uint8Array): KernelEvent | undefined => {
+  const a = parseAttributes(payload.subarray(4));
+  const on = readU32(a.get(NETCONFA.FORWARDING));
+  if (on === undefined || readU32(a.get(NETCONFA.IFINDEX)) !== NETCONFA.ALL >>> 0) return undefined;
+  return { topic: "forwarding", family: payload[0] === AF.INET ? 4 : 6, on: on !== 0 };
 };
 
 // Without a reference a poll handle is collected and falls silent.

@@ -46,6 +46,11 @@ export const libc = {
     n: number,
     flags: number,
   ) => number,
+  recvmsg: lib.func("long recvmsg(int fd, void *message, int flags)") as (
+    fd: number,
+    message: Uint8Array,
+    flags: number,
+  ) => number,
   open: lib.func("int open(const char *path, int flags, uint32_t mode)") as (
     path: string,
     flags: number,

@@ -1,6 +1,7 @@
 // Which programs have which ports of a host, and keeping a port from them. A port that is published is bound, not listened
 // on: nobody else can take it then, and a conflict is found before anything is translated.
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { basename } from "node:path";
 import { TswarmError } from "#base/errors.ts";
 import { formatIpv4, formatIpv6 } from "#net/model/cidr.ts";
 import { errnoOf } from "./errno.ts";
@@ -36,7 +37,10 @@ export const parseSocketTable = (
     return [{ hostIp, port: Number.parseInt(port, 16), inode }];
   });
 
-/** Everything that listens in the namespace, but what `except` (pids) holds. Names are those of the processes this one may see. */
+/**
+ * Everything that listens in the namespace, but what `except` (pids) and their descendants hold. Names are those of the processes
+ * this one may see.
+ */
 export const listListeners = (netnsPath: string | null, except: ReadonlySet<number> = new Set()): Listener[] =>
   withNetns(netnsPath, () => {
     const found = TABLES.flatMap(({ file, protocol, state }) => {
@@ -47,7 +51,7 @@ export const listListeners = (netnsPath: string | null, except: ReadonlySet<numb
     const listeners = new Map<string, Listener>();
     for (const { protocol, port, hostIp, inode } of found) {
       const owner = owners.get(inode);
-      if (owner !== undefined && except.has(owner.pid)) continue;
+      if (owner !== undefined && descends(owner.pid, except)) continue;
       const name = owner === undefined ? "" : `${owner.name} (pid ${owner.pid})`;
       listeners.set(`${protocol} ${hostIp} ${port}`, { protocol, port, hostIp, owner: name });
     }
@@ -71,8 +75,31 @@ const socketOwners = (inodes: ReadonlySet<string>): ReadonlyMap<string, Owner> =
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name)))
     for (const inode of socketsOf(pid))
       if (inodes.has(inode) && !owners.has(inode))
-        owners.set(inode, { pid: Number(pid), name: readIfThere(`/proc/${pid}/comm`).trim() });
+        owners.set(inode, { pid: Number(pid), name: programOf(pid) });
   return owners;
+};
+
+/** Node.js calls the first thread of every program so; what it runs is the next word of its command line. */
+const NODE_THREAD = "MainThread";
+
+const programOf = (pid: string): string => {
+  const comm = readIfThere(`/proc/${pid}/comm`).trim();
+  if (comm !== NODE_THREAD) return comm;
+  const [program = "", ...words] = readIfThere(`/proc/${pid}/cmdline`).split("\0");
+  const script = words.find((word) => word !== "" && !word.startsWith("-"));
+  return [program, script ?? ""].filter((word) => word !== "").map((word) => basename(word)).join(" ");
+};
+
+/** Is it one of these processes, or was it started by one of them? Orphans belong to the first process of their container. */
+const descends = (pid: number, ancestors: ReadonlySet<number>): boolean => {
+  for (let at = pid; at > 1 && ancestors.size > 0; at = parentOf(at)) if (ancestors.has(at)) return true;
+  return false;
+};
+
+/** proc(5), /proc/PID/stat: the name may have blanks and parentheses; state and parent follow the last one. */
+const parentOf = (pid: number): number => {
+  const stat = readIfThere(`/proc/${pid}/stat`);
+  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1] ?? 0);
 };
 
 const socketsOf = (pid: string): string[] => {
