@@ -42,7 +42,7 @@ export const hostRuleset = (doors: readonly Door[], published: readonly Publishe
     ...publish.forward,
     ...(hasInternal ? [`iifname ${internal} drop`, `oifname ${internal} drop`] : []),
     `iifname ${all} oifname ${all} jump between`,
-    ...routed.map((prefix) => `${ipOf(prefix)} daddr ${prefix} meta l4proto { icmp, ipv6-icmp } accept`),
+    ...routed.map((prefix) => `${ipOf(prefix)} daddr ${prefix} meta l4proto { icmp, icmpv6 } accept`),
     `iifname != ${all} oifname ${all} ct state new drop`,
   ];
   const between = doors.map(({ link }) => `iifname "${link}" oifname "${link}" return`);
