@@ -113,7 +113,7 @@ export const createFakeHost = () => {
       wiring,
       logger: silentLogger,
       clock: {
-        monotonic: () => 0,
+        monotonic: () => time,
         after(ms, callback) {
           const timer = { at: time + ms, callback };
           timers.push(timer);

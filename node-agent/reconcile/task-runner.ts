@@ -50,7 +50,7 @@ type Entry = {
   container: Observed["container"];
   exit: ExitStatus | undefined;
   holdsResources: boolean;
-  /** Asked to stop at this time (wall clock, ms), by clients still in use. */
+  /** When it was asked to stop with clients that may still use it (monotonic, ms). */
   drainingSince: number | undefined;
   /** Undefined for one that a former process of this agent has made. */
   netns: ContainerSpec["netns"] | undefined;
@@ -202,12 +202,12 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
   /** One look at the clients of a task that is to stop, and a pause when there are some. */
   const drain = async (entry: Entry): Promise<void> => {
     const { task } = entry;
-    entry.drainingSince ??= clock.now();
+    entry.drainingSince ??= clock.monotonic();
     if (view.drained.has(task.id) && (await sockets.connections(entry.status.pid)) === 0) {
       entry.unused = true;
       return;
     }
-    const since = clock.now() - entry.drainingSince;
+    const since = clock.monotonic() - entry.drainingSince;
     if (since >= REPORT_DRAIN_MS && entry.status.message !== DRAINING) setStatus(entry, entry.status.state, DRAINING);
     await sleep(entry, Math.max(Math.min(LOOK_MS, drainMsOf(task) - since), 0));
   };
@@ -258,7 +258,7 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
 
   /** Of a task that is to stop: its clients are waited for. */
   const isInUse = (entry: Entry): boolean => {
-    const since = entry.drainingSince === undefined ? 0 : clock.now() - entry.drainingSince;
+    const since = entry.drainingSince === undefined ? 0 : clock.monotonic() - entry.drainingSince;
     return entry.assigned && !entry.unused && mayWait(entry.task, entry.status.state, since, view);
   };
 
@@ -303,8 +303,8 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
       exit: undefined,
       holdsResources: false,
       netns: undefined,
-      // An agent that died meanwhile began to wait some time before it said so.
-      drainingSince: status.message === DRAINING ? status.at : undefined,
+      // A former process of this agent has waited already.
+      drainingSince: status.message === DRAINING ? clock.monotonic() - Math.max(clock.now() - status.at, 0) : undefined,
       unused: false,
       wake: undefined,
       changed: false,
