@@ -56,13 +56,13 @@ describe("allocator", () => {
       ipv6: "fd00::2/64",
       mac: "02:42:0a:00:00:02",
       aliases: [],
-      interfaceName: "",
+      interfaceName: "eth0",
       gatewayPriority: 0,
       sysctls: {},
     });
-    expect(second).to.include({ ipv4: "", ipv6: "fd01::2/64" });
+    expect(second).to.include({ ipv4: "", ipv6: "fd01::2/64", interfaceName: "eth1" });
     expect(second!.mac).to.match(/^02(:[0-9a-f]{2}){5}$/);
-    expect(state.get("task", "t2")!.attachments[0]).to.include({ ipv4: "", ipv6: "", mac: "" });
+    expect(state.get("task", "t2")!.attachments[0]).to.include({ ipv4: "", mac: "", interfaceName: "" });
     expect(state.get("task", "t2")!.status!.state).to.equal(TaskState.TASK_PENDING);
   });
 

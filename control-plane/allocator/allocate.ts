@@ -4,52 +4,15 @@ import { TswarmError } from "#base/errors.ts";
 import { ADDRESS_REST_MS } from "#control-plane/state/apply.ts";
 import { withoutLength } from "#control-plane/state/keys.ts";
 import type { Tx, WriteContext } from "#control-plane/state/types.ts";
-import { withLength } from "#net/ipam/addresses.ts";
 import { contains } from "#net/model/cidr.ts";
-import { deriveMac } from "#net/model/mac.ts";
-import {
-  type Network,
-  type NetworkAttachment,
-  type NetworkAttachmentConfig,
-  NodeState,
-  type Task,
-  TaskState,
-  TaskStatus,
-} from "#proto/gen/types.ts";
+import { type Network, type NetworkAttachment, NodeState, type Task, TaskState, TaskStatus } from "#proto/gen/types.ts";
 import { addressPair, type Lookups, newLookups, type Pair, waitText } from "./addresses.ts";
+import { attach, nameInterfaces } from "./attach.ts";
 import { completeNodes } from "./node-addresses.ts";
 import { holderText, pinHolder, pinOf } from "./pins.ts";
 import { allocatePorts, lacksPorts, networksOfTask, portsOfTask } from "./ports.ts";
 import { allocateSubnets, allocateVni, needsSubnet } from "./subnets.ts";
 import { allocateVips, lacksVips } from "./vips.ts";
-
-/** 02:42 and the IPv4 address, as Docker; without IPv4 from the task's id. */
-const macOf = (ipv4: string, seed: string): string => {
-  if (ipv4 === "") return deriveMac(seed);
-  const bytes = ipv4.split(".").map((part) => Number(part).toString(16).padStart(2, "0"));
-  return `02:42:${bytes.join(":")}`;
-};
-
-const prefixOf = (network: Network, address: string): string => {
-  if (address === "") return "";
-  const { subnet } = network.subnets.find((s) => contains(s.subnet, address))!;
-  return withLength(address, subnet);
-};
-
-const attach = (network: Network, pair: Pair, taskId: string, config: NetworkAttachmentConfig): NetworkAttachment => {
-  // Interfaces of ipvlan have the MAC of their parent.
-  const hasMac = network.spec?.driver !== "ipvlan" && (pair.ipv4 !== "" || pair.ipv6 !== "");
-  return {
-    networkId: network.id,
-    ipv4: prefixOf(network, pair.ipv4),
-    ipv6: prefixOf(network, pair.ipv6),
-    mac: hasMac ? config.mac || macOf(pair.ipv4, `${taskId} ${network.id}`) : "",
-    aliases: config.aliases,
-    interfaceName: config.interfaceName,
-    gatewayPriority: config.gatewayPriority,
-    sysctls: config.sysctls,
-  };
-};
 
 /** Why a pinned address can't be had yet. */
 const heldText = (tx: Tx, network: Network, address: string, holder: string): string => {
@@ -94,7 +57,7 @@ const attachmentsOf = (tx: Tx, task: Task, lookups: Lookups): NetworkAttachment[
     if ("full" in result) return waitText(tx, network, result.full, lookups);
     attachments.push(attach(network, result.pair, task.id, config));
   }
-  return attachments;
+  return nameInterfaces(tx, attachments);
 };
 
 /** What rests after the former task of the slot is taken over (`pinHolder`). */

@@ -87,11 +87,27 @@ export const createControlService = ({
       const { value } = await write((tx, ctx) => ops.pruneNetworks(tx, ctx, { filters }));
       return { removed: value };
     },
-    connectNetwork: () => unanswered("ConnectNetwork"),
-    disconnectNetwork: () => unanswered("DisconnectNetwork"),
-    runContainer: () => unanswered("RunContainer"),
-    stopContainer: () => unanswered("StopContainer"),
-    removeContainer: () => unanswered("RemoveContainer"),
+    async connectNetwork(request) {
+      const { value } = await write((tx, ctx) => ops.connectNetwork(tx, ctx, request));
+      return { task: current("task", value) };
+    },
+    async disconnectNetwork(request) {
+      const { value } = await write((tx, ctx) => ops.disconnectNetwork(tx, ctx, request));
+      return { task: current("task", value) };
+    },
+
+    async runContainer(request) {
+      const { value } = await write((tx, ctx) => ops.runContainer(tx, ctx, request));
+      return { task: current("task", value), warnings: [] };
+    },
+    async stopContainer({ ref }) {
+      const { value } = await write((tx, ctx) => ops.stopContainer(tx, ctx, { ref }));
+      return { task: current("task", value) };
+    },
+    async removeContainer({ ref, force }) {
+      const { value } = await write((tx, ctx) => ops.removeContainer(tx, ctx, { ref, force }));
+      return { id: value.id };
+    },
 
     async createService({ spec }) {
       const { value } = await write((tx, ctx) => ops.createService(tx, ctx, { spec }));

@@ -106,6 +106,35 @@ export const serviceItem = (state: ReadTx, networkId: string, serviceId: string)
   return { key: serviceKey(networkId, serviceId), item: { $case: "service", value } };
 };
 
+/** Does no service name this task here: it is a container of its own, or was connected while it ran? */
+const hasOwnName = (state: ReadTx, networkId: string, task: Task): boolean => {
+  if (task.serviceId === "") return true;
+  const service = state.get("service", task.serviceId);
+  if (service === undefined || service.pendingDelete || state.get("network", networkId)?.spec?.ingress) return false;
+  return !networksOfService(service).has(networkId);
+};
+
+/** Name and aliases of a running task on a network where no service speaks for it: one backend, no virtual address. */
+export const taskNameItem = (state: ReadTx, networkId: string, taskId: string): Assignment | undefined => {
+  const task = state.get("task", taskId);
+  if (task === undefined || !isRunning(task) || isLost(state.get("node", task.nodeId))) return undefined;
+  const attachment = attachmentTo(task, networkId);
+  if (attachment === undefined || !hasOwnName(state, networkId, task)) return undefined;
+  const { ipv4, ipv6, aliases } = attachment;
+  const value = {
+    networkId,
+    serviceId: taskId,
+    name: task.name,
+    stack: task.stack,
+    aliases,
+    vip4: "",
+    vip6: "",
+    backends: [{ taskId, slot: 0, ipv4: bare(ipv4), ipv6: bare(ipv6), taskName: "" }],
+    ports: [],
+  };
+  return { key: serviceKey(networkId, taskId), item: { $case: "service", value } };
+};
+
 /** The ports of a service that every node accepts, and where its tasks are on the ingress network; undefined on other networks. */
 export const publishItem = (state: ReadTx, networkId: string, serviceId: string): Assignment | undefined => {
   const service = state.get("service", serviceId);

@@ -12,6 +12,7 @@ import {
   publishKey,
   serviceItem,
   serviceKey,
+  taskNameItem,
 } from "./items.ts";
 
 export type NetworkChanges = { readonly put: readonly Assignment[]; readonly removed: readonly Assignment[] };
@@ -62,7 +63,10 @@ export class NetworkTable {
     };
     if (what.network) set(networkKey(this.#id), networkItem(state, this.#id));
     for (const nodeId of what.nodes) set(endpointKey(this.#id, nodeId), memberItem(state, this.#id, nodeId));
-    for (const taskId of what.tasks) set(endpointKey(this.#id, taskId), endpointItem(state, this.#id, taskId));
+    for (const taskId of what.tasks) {
+      set(endpointKey(this.#id, taskId), endpointItem(state, this.#id, taskId));
+      set(serviceKey(this.#id, taskId), taskNameItem(state, this.#id, taskId));
+    }
     for (const serviceId of what.services) {
       set(serviceKey(this.#id, serviceId), serviceItem(state, this.#id, serviceId));
       set(publishKey(serviceId), publishItem(state, this.#id, serviceId));

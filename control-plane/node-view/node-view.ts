@@ -10,6 +10,7 @@ import {
   publishItem,
   serviceItem,
   taskItem,
+  taskNameItem,
 } from "./items.ts";
 
 /** Everything that this node must do and know, by key, computed from scratch. The reference for `NodeViews`. */
@@ -19,8 +20,10 @@ export const nodeView = (state: ReadTx, nodeId: string): Map<string, Assignment>
   for (const task of state.tasksOfNode(nodeId)) if (isForAgent(task)) add(taskItem(task));
   for (const networkId of networksOfNode(state, nodeId, meshOf(state))) {
     add(networkItem(state, networkId));
-    for (const task of state.tasksOfNetwork(networkId))
+    for (const task of state.tasksOfNetwork(networkId)) {
       if (task.nodeId !== nodeId) add(endpointItem(state, networkId, task.id));
+      add(taskNameItem(state, networkId, task.id));
+    }
     for (const member of state.get("network", networkId)?.nodes ?? [])
       if (member.nodeId !== nodeId) add(memberItem(state, networkId, member.nodeId));
     for (const service of state.servicesOfNetwork(networkId)) add(serviceItem(state, networkId, service.id));

@@ -5,7 +5,7 @@ import { isLost } from "#control-plane/orchestrator/task-life.ts";
 import { meshPorts } from "#control-plane/state/keys.ts";
 import type { ReadTx, StateBatch, StateEvent } from "#control-plane/state/types.ts";
 import type { Assignment } from "#proto/gen/dispatcher.ts";
-import type { Node, Task } from "#proto/gen/types.ts";
+import type { Node, Service, Task } from "#proto/gen/types.ts";
 import { isForAgent, meshOf, networksOfNode, networksOfService, taskItem, taskKey } from "./items.ts";
 import { hiddenFrom, type NetworkChanges, NetworkTable } from "./network-table.ts";
 
@@ -200,6 +200,8 @@ const touchedBy = (state: ReadTx, events: readonly StateEvent[]): Touched => {
       for (const id of [...before, ...networksOfService(event.object)]) network(id).services.add(event.object.id);
       const isPublished = [event.object, event.previous].some((s) => s !== undefined && meshPorts(s).length > 0);
       if (ingress !== undefined && isPublished) network(ingress).services.add(event.object.id);
+      // Where the service comes or goes, tasks that were connected by themselves lose or get a name of their own.
+      if (speaksElsewhere(event.object, event.previous)) state.tasksOfService(event.object.id).forEach(attachments);
     } else if (event.table === "network") {
       network(event.object.id).network = true;
       for (const members of [event.object.nodes, event.previous?.nodes ?? []])
@@ -219,6 +221,12 @@ const touchedBy = (state: ReadTx, events: readonly StateEvent[]): Touched => {
     }
   }
   return touched;
+};
+
+const speaksElsewhere = (service: Service, previous: Service | undefined): boolean => {
+  if (previous === undefined || service.pendingDelete !== previous.pendingDelete) return true;
+  const [now, before] = [networksOfService(service), networksOfService(previous)];
+  return now.size !== before.size || [...now].some((id) => !before.has(id));
 };
 
 const reachedOtherwise = (node: Node | undefined, previous: Node | undefined): boolean =>

@@ -83,6 +83,10 @@ const desired = (task: Task): string =>
       ? "running"
       : "accepted";
 
+/** As Docker calls it; REJECTED and ORPHANED too are over. */
+const containerStatus = (task: Task): "created" | "running" | "exited" =>
+  hasEnded(task) ? "exited" : task.status?.state === TaskState.TASK_RUNNING ? "running" : "created";
+
 export const selectTasks = (state: ReadTx, filters: readonly Filter[]): Task[] =>
   select<Task>(state.all("task"), filters, {
     id: idMatches,
@@ -96,4 +100,7 @@ export const selectTasks = (state: ReadTx, filters: readonly Filter[]): Task[] =
       return t.attachments.some((a) => a.networkId === id) || (t.spec?.networks.some((n) => n.target === id) ?? false);
     },
     stack: (t, v) => t.stack === v,
+    label: (t, v) => hasLabel(t.spec?.container?.labels, v),
+    "is-task": (t, v) => (v === "true" || v === "1") === (t.serviceId !== ""),
+    status: (t, v) => containerStatus(t) === v,
   });

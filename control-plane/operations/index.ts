@@ -1,4 +1,6 @@
 export { initCluster, rotateTokens } from "./cluster.ts";
+export { connectNetwork, disconnectNetwork } from "./connections.ts";
+export { removeContainer, runContainer, stopContainer } from "./containers.ts";
 export { selectNetworks, selectNodes, selectServices, selectTasks } from "./filters.ts";
 export { createNetwork, pruneNetworks, removeNetwork, updateNetwork, viewNetwork } from "./networks.ts";
 export {

@@ -63,17 +63,26 @@ const newestOfSlot = (state: ReadTx, ref: string): Task | undefined => {
   return newest;
 };
 
-/** A task by id, "service.slot" (its newest task) or unique beginning of its id. */
+/** A task by id, name of a container of its own, "service.slot" (its newest task) or unique beginning of its id. */
 export const resolveTask = (state: ReadTx, ref: string): Task =>
   state.get("task", ref) ??
+  state.containerByName(ref) ??
   newestOfSlot(state, ref) ??
-  pick("task", ref, byIdPrefix(state, "task", ref), "See `tsctl service ps SERVICE`");
+  pick("task", ref, byIdPrefix(state, "task", ref), "See `tsctl ps`");
 
 /** The tasks whose output a reference means: all of a service, or one task. */
 export const resolveLogTasks = (state: ReadTx, ref: string): readonly Task[] => {
   const service = state.get("service", ref) ?? state.serviceByName(ref);
+  const container = state.containerByName(ref);
+  if (service !== undefined && container !== undefined)
+    throw refuse(
+      "invalid",
+      "service or task",
+      `${JSON.stringify(ref)} is the name of a service and of a container`,
+      `Give the id: ${service.id} is the service, ${container.id} the container`,
+    );
   if (service !== undefined) return state.tasksOfService(service.id);
-  const task = state.get("task", ref) ?? newestOfSlot(state, ref);
+  const task = state.get("task", ref) ?? container ?? newestOfSlot(state, ref);
   if (task !== undefined) return [task];
   const services = byIdPrefix(state, "service", ref);
   const tasks = byIdPrefix(state, "task", ref);

@@ -23,7 +23,8 @@ import { resolveNetwork, resolveService } from "./references.ts";
 
 const DEFAULT_NETWORK = "bridge";
 
-const checkTarget = (at: string, { spec }: Network): void => {
+/** Can a user attach something to this network at all? */
+export const checkTarget = (at: string, { spec }: Network): void => {
   const name = spec?.annotations?.name;
   if (spec?.ingress)
     throw refuse(
@@ -42,7 +43,7 @@ const checkTarget = (at: string, { spec }: Network): void => {
 };
 
 /** Who else has a pinned address is asked later (`checkPins`). */
-const checkPinned = (at: string, config: NetworkAttachmentConfig, { spec, subnets }: Network): void => {
+export const checkPinned = (at: string, config: NetworkAttachmentConfig, { spec, subnets }: Network): void => {
   for (const family of ["ipv4", "ipv6"] as const)
     for (const address of config[family])
       if (!subnets.some((s) => contains(s.subnet, address)))
@@ -54,7 +55,8 @@ const checkPinned = (at: string, config: NetworkAttachmentConfig, { spec, subnet
         );
 };
 
-const resolveNetworks = (
+/** The networks by id, checked; the default one when none is named. Throws TswarmError: invalid, not_found. */
+export const resolveNetworks = (
   tx: ReadTx,
   networks: readonly NetworkAttachmentConfig[],
   ports: readonly PortConfig[],
@@ -100,7 +102,8 @@ const checkHostIps = (spec: ServiceSpec, networks: readonly Network[], ingress: 
   }
 };
 
-const checkPublished = (tx: ReadTx, spec: ServiceSpec): void => {
+/** Can these ports be published on these networks? Throws TswarmError: invalid, not_found (the ingress network). */
+export const checkPublished = (tx: ReadTx, spec: ServiceSpec): void => {
   const networks = (spec.task?.networks ?? []).map(({ target }) => resolveNetwork(tx, target));
   checkPortsOnDrivers(
     spec.ports,

@@ -37,12 +37,12 @@ const isMoving = (pass: Pass, members: readonly Task[]): boolean =>
 
 const move = (pass: Pass, members: readonly Task[], leaving: readonly Task[]): void => {
   const { tx, ctx, service } = pass;
-  const newest = leaving.find((task) => isCurrent(service, task)) ?? leaving[0]!;
+  const newest = leaving.find((task) => isCurrent(pass, task)) ?? leaving[0]!;
   const once = newest.spec?.restart?.condition === RestartCondition.RESTART_NONE;
   const heir = members.find((task) => isLive(task) && !leaving.includes(task) && !gives(pass, task, newest));
   const waits = isStartFirst(service) && !once && !(heir !== undefined && isRunning(heir));
   const kept = waits
-    ? (leaving.find((task) => isRunning(task) && isCurrent(service, task)) ?? leaving.find(isRunning))
+    ? (leaving.find((task) => isRunning(task) && isCurrent(pass, task)) ?? leaving.find(isRunning))
     : undefined;
   for (const task of leaving) if (task !== kept) endTask(tx, task, TaskState.TASK_SHUTDOWN);
   const gaveUp = kept !== undefined && members.some(isFinal);

@@ -2,6 +2,7 @@
 // from the state alone: whatever it must remember is in the tasks, their history and service.update_status.
 import type { Tx, WriteContext } from "#control-plane/state/types.ts";
 import { TaskState } from "#proto/gen/types.ts";
+import { tendContainers } from "./containers.ts";
 import { drain } from "./drain.ts";
 import type { Pass } from "./pass.ts";
 import { promote } from "./promote.ts";
@@ -11,7 +12,7 @@ import { scale } from "./scale.ts";
 import { update } from "./update.ts";
 import { endTask } from "./write-task.ts";
 
-/** Ids of what changed since the last run; a task's change makes its service dirty (standalone tasks: the id ""). */
+/** Ids of what changed since the last run; a task's change makes its service dirty (containers of their own: the id ""). */
 export type Dirty = { readonly services: Iterable<string>; readonly nodes: Iterable<string> } | "all";
 
 export type Orchestrated = {
@@ -56,12 +57,12 @@ const concerned = (tx: Tx, dirty: Dirty): Set<string> => {
 };
 
 const orchestrateService = (tx: Tx, ctx: WriteContext, id: string, wake: (at: number) => void): void => {
-  // No index has the standalone tasks: they are few, and dirty only when one of them changed.
-  const tasks = () => (id === "" ? [...tx.all("task")].filter((task) => task.serviceId === "") : tx.tasksOfService(id));
+  const tasks = () => tx.tasksOfService(id);
   const service = tx.get("service", id);
   orphanTasks({ tx, ctx, tasks, wake });
   if (id !== "" && (service === undefined || service.pendingDelete))
     for (const task of tasks()) endTask(tx, task, TaskState.TASK_REMOVE);
+  if (id === "") tendContainers({ tx, ctx, tasks, wake });
   reapRemoved(tx, tasks());
   if (service === undefined) return;
   if (service.pendingDelete) {

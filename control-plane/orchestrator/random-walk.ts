@@ -3,14 +3,18 @@
 import type { StateBatch } from "#control-plane/state/types.ts";
 import {
   FailureAction,
+  NetworkAttachment,
   NodeAvailability,
   NodeState,
   PortConfig,
   PortMode,
   RestartCondition,
+  Task,
+  TaskState,
   UpdateOrder,
 } from "#proto/gen/types.ts";
 import { createFakeCluster, type FakeCluster, makeNetwork, makeNode, makeSpec, setSpec } from "./fake-cluster.ts";
+import { hasEnded, isRunning, isWanted } from "./task-life.ts";
 
 export const WALK_NODES = 4;
 const SERVICES = ["web", "db"];
@@ -93,13 +97,39 @@ export const createWalk = (
     });
   };
 
+  /** A container of its own begins, is told to end, or is removed. */
+  const changeContainer = (): void => {
+    const name = pick(["box", "tub"]);
+    const known = state.containerByName(name);
+    cluster.commit((tx) => {
+      if (known === undefined) {
+        const { task: spec } = makeSpec(name, 1, { networks: [{ target: pick(WALK_NETWORKS) }] });
+        tx.put("task", Task.fromPartial({ id: cluster.ctx.newId(), name, spec: spec!, desiredState: 512 }));
+      } else if (hasEnded(known) || known.nodeId === "") tx.delete("task", known.id);
+      else if (isWanted(known))
+        tx.put("task", { ...known, desiredState: pick([TaskState.TASK_SHUTDOWN, 800] as const) });
+    });
+  };
+
+  /** A running task is connected to a network, or taken from one. */
+  const changeConnection = (): void => {
+    const task = pick([...state.all("task")].filter(isRunning));
+    const networkId = pick(WALK_NETWORKS);
+    if (task === undefined) return;
+    const others = task.attachments.filter((a) => a.networkId !== networkId);
+    const ipv4 = `10.9.${random.int(256)}.${random.int(256)}/16`;
+    if (state.addressHolder(networkId, ipv4.split("/")[0]!) !== undefined) return;
+    const added = others.length < task.attachments.length ? [] : [NetworkAttachment.fromPartial({ networkId, ipv4 })];
+    cluster.commit((tx) => tx.put("task", { ...task, attachments: [...others, ...added] }));
+  };
+
   const removeService = (): void => {
     const service = state.get("service", pick(SERVICES));
     if (service !== undefined) cluster.commit((tx) => tx.put("service", { ...service, pendingDelete: true }));
   };
 
   const lead = (): void => {
-    if (wakeAt !== undefined && wakeAt <= cluster.now) for (const id of SERVICES) services.add(id);
+    if (wakeAt !== undefined && wakeAt <= cluster.now) for (const id of ["", ...SERVICES]) services.add(id);
     const dirty = { services: [...services], nodes: [...nodes] };
     services.clear();
     nodes.clear();
@@ -117,8 +147,10 @@ export const createWalk = (
       else if (dice < 8) changeNode();
       else if (dice < 9) removeService();
       else if (dice < 10) changeIngress();
-      else if (dice < 12) failing = random.int(3) * 0.1;
-      else if (dice < 16) cluster.now += random.int(1500);
+      else if (dice < 11) changeContainer();
+      else if (dice < 12) changeConnection();
+      else if (dice < 14) failing = random.int(3) * 0.1;
+      else if (dice < 18) cluster.now += random.int(1500);
       else if (dice < 50) lead();
       else cluster.agentStep();
     },

@@ -21,7 +21,7 @@ export const reapRemoved = (tx: Tx, tasks: readonly Task[]): void => {
 export const reapHistory = ({ tx, service, tasks }: Pass): void => {
   for (const members of Map.groupBy(tasks(), (task) => task.slot).values()) {
     const ended = members.filter((task) => hasEnded(task) && !isWanted(task));
-    const history = ended.filter((task) => !(isFinal(task) && isCurrent(service, task))).sort(byAge);
+    const history = ended.filter((task) => !(isFinal(task) && isCurrent({ tx, service }, task))).sort(byAge);
     for (const task of history.slice(historyLimit(tx, { service }))) tx.delete("task", task.id);
   }
 };

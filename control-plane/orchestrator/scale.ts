@@ -8,7 +8,7 @@ import { createTask, endTask } from "./write-task.ts";
 export const scale = (pass: Pass): void => {
   const { tx, ctx, service } = pass;
   const wanted = service.spec?.replicas ?? 0;
-  const slots = slotsOf(service, pass.tasks());
+  const slots = slotsOf(pass, pass.tasks());
   const occupied = [...slots.values()].filter(isOccupied);
   for (const slot of surplus(occupied, occupied.length - wanted))
     for (const task of slot.tasks) endTask(tx, task, TaskState.TASK_REMOVE);

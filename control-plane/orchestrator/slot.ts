@@ -1,8 +1,9 @@
 // A service's tasks by slot. The state of a slot is read from its tasks alone, so every new leader sees the same.
 
 import { hostPorts, ingressPorts } from "#control-plane/specs/ports.ts";
-import type { PortConfig, Service, Task } from "#proto/gen/types.ts";
+import type { PortConfig, Task } from "#proto/gen/types.ts";
 import { RestartCondition, TaskState } from "#proto/gen/types.ts";
+import type { Pass } from "./pass.ts";
 import { sameData } from "./same-data.ts";
 import { isLive } from "./task-life.ts";
 
@@ -16,11 +17,14 @@ export type Slot = {
   readonly spent: boolean;
 };
 
-export const slotsOf = (service: Service, tasks: readonly Task[]): Map<number, Slot> => {
+/** A service as the state has it. */
+type Of = Pick<Pass, "tx" | "service">;
+
+export const slotsOf = (of: Of, tasks: readonly Task[]): Map<number, Slot> => {
   const slots = new Map<number, Slot>();
   for (const [number, members] of Map.groupBy(tasks, (task) => task.slot)) {
     const live = members.filter(isLive);
-    const current = members.filter((task) => isCurrent(service, task));
+    const current = members.filter((task) => isCurrent(of, task));
     slots.set(number, { number, tasks: members, live, current, spent: live.length === 0 && isSpent(members, current) });
   }
   return slots;
@@ -30,23 +34,23 @@ export const slotsOf = (service: Service, tasks: readonly Task[]): Map<number, S
  * The version usually tells; after a rollback the version is new and the tasks that were never updated still have the
  * very spec that is wanted again.
  */
-export const isCurrent = (service: Service, task: Task): boolean =>
+export const isCurrent = ({ tx, service }: Of, task: Task): boolean =>
   task.specVersion === service.specVersion ||
-  (sameData(task.spec, service.spec?.task) && publishesAlike(service.spec?.ports ?? [], task));
+  (sameData(task.spec, service.spec?.task) && publishesAlike(service.spec?.ports ?? [], task, tx.ingressNetwork()?.id));
 
 /**
  * The task has the ports of mode host that are wanted, and is on the network of the mesh exactly when ports of it are wanted.
- * That network is no part of the spec; a task with ports of mode host may need it too.
+ * That network is no part of the spec; a task with ports of mode host may need it too. To other networks it may have been
+ * connected while it ran: that makes it no other task.
  */
-const publishesAlike = (wanted: readonly PortConfig[], task: Task): boolean => {
+const publishesAlike = (wanted: readonly PortConfig[], task: Task, mesh: string | undefined): boolean => {
   const ports = hostPorts(wanted);
   const same = ports.every((port, i) => {
     const had = task.ports[i];
     return had !== undefined && sameData({ ...port, published: port.published || had.published }, had);
   });
   if (!same || ports.length !== task.ports.length) return false;
-  const own = new Set(task.spec?.networks.map((network) => network.target));
-  const onMesh = task.attachments.some((attachment) => !own.has(attachment.networkId));
+  const onMesh = task.attachments.some((attachment) => attachment.networkId === mesh);
   return ingressPorts(wanted).length > 0 ? onMesh : !onMesh || task.ports.length > 0;
 };
 

@@ -23,5 +23,5 @@ export const gives = (pass: Pass, old: Task, task: Task): boolean => {
   const { service } = pass;
   if (!isStartFirst(service)) return false;
   const updating = service.updateStatus?.state === UpdateState.UPDATE_UPDATING;
-  return leavesDrained(pass, old) || (updating && isCurrent(service, task) && !isCurrent(service, old));
+  return leavesDrained(pass, old) || (updating && isCurrent(pass, task) && !isCurrent(pass, old));
 };

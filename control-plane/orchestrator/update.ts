@@ -22,7 +22,7 @@ const DEFAULTS: UpdateConfig = UpdateConfig.fromPartial({ parallelism: 1, monito
 
 export const update = (pass: Pass): void => {
   const { service, ctx } = pass;
-  const slots = [...slotsOf(service, pass.tasks()).values()].filter(isOccupied);
+  const slots = [...slotsOf(pass, pass.tasks()).values()].filter(isOccupied);
   const dirty = slots.filter(isDirty);
   const state = service.updateStatus?.state ?? UpdateState.UPDATE_STATE_UNSPECIFIED;
   const config = (isRollback(state) ? service.spec?.rollback : service.spec?.update) ?? DEFAULTS;
@@ -49,8 +49,8 @@ const isRollback = (state: UpdateState): boolean => state >= UpdateState.UPDATE_
  * generation, one on a drained node is `drain`'s business.
  */
 const settleSlot = (pass: Pass, slot: Slot, config: UpdateConfig): void => {
-  const { tx, service } = pass;
-  const current = slot.live.filter((task) => isCurrent(service, task));
+  const { tx } = pass;
+  const current = slot.live.filter((task) => isCurrent(pass, task));
   const old = slot.live.filter((task) => !current.includes(task));
   const ready = config.order !== UpdateOrder.START_FIRST || current.some(isRunning);
   if (current.length > 0 && ready) for (const task of old) endTask(tx, task, TaskState.TASK_SHUTDOWN);

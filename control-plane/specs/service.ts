@@ -126,8 +126,8 @@ const checkTask = (issues: Issues, task: TaskSpec): void => {
   issues.check((task.drainMs ?? 0) <= MAX_DRAIN_MS, "task.drainMs", "it is longer than a day", "Use a shorter time");
 };
 
-/** The spec with Docker's defaults. Throws TswarmError `invalid` with every issue. */
-export const checkServiceSpec = (given: ServiceSpec | undefined): ServiceSpec => {
+/** The spec with Docker's defaults. Throws TswarmError `invalid` with every issue of `what`. */
+export const checkServiceSpec = (given: ServiceSpec | undefined, what = "The service"): ServiceSpec => {
   const spec = withDefaults(given ?? ServiceSpec.fromPartial({}));
   const issues = new Issues();
   checkName(issues, spec.annotations, "service");
@@ -142,6 +142,6 @@ export const checkServiceSpec = (given: ServiceSpec | undefined): ServiceSpec =>
   checkTask(issues, spec.task!);
   checkAttachments(issues, spec);
   checkPorts(issues, spec);
-  refuseAll("The service", issues.list);
+  refuseAll(what, issues.list);
   return spec;
 };

@@ -10,7 +10,7 @@ import {
 } from "#proto/gen/types.ts";
 import type { TableName, Tables } from "./types.ts";
 
-/** A key that only one object can have at a time, within a space ("service", "network", "vni", "port", "ingress", "address/<network id>"). */
+/** A key that only one object can have at a time, within a space ("service", "container", "network", "vni", "port", "ingress", "address/<network id>"). */
 export type Claim = { readonly space: string; readonly key: string; readonly holder: string };
 
 export const addressSpace = (networkId: string): string => `address/${networkId}`;
@@ -40,9 +40,11 @@ export const withoutLength = (prefix: string): string => {
   return slash < 0 ? prefix : prefix.slice(0, slash);
 };
 
+/** A container of its own keeps its name until it is removed. */
 const taskClaims = (task: Task): Claim[] => {
-  if (hasEnded(task)) return [];
   const claims: Claim[] = [];
+  if (task.serviceId === "" && task.name !== "") claims.push({ space: "container", key: task.name, holder: task.id });
+  if (hasEnded(task)) return claims;
   for (const a of task.attachments)
     for (const address of [a.ipv4, a.ipv6])
       if (address !== "")
@@ -101,7 +103,8 @@ export const claimsOf = <T extends TableName>(table: T, object: Tables[T]): Clai
 
 const taskGroups = (task: Task): Set<string> => {
   const keys = new Set<string>();
-  if (task.serviceId !== "") keys.add(groupKey.serviceTasks(task.serviceId));
+  // Containers of their own are together those of the service "".
+  keys.add(groupKey.serviceTasks(task.serviceId));
   if (task.nodeId !== "") keys.add(groupKey.nodeTasks(task.nodeId));
   for (const a of task.attachments) keys.add(groupKey.networkTasks(a.networkId));
   for (const n of task.spec?.networks ?? []) keys.add(groupKey.networkTasks(n.target));

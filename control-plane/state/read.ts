@@ -67,6 +67,11 @@ export class TableReader implements ReadTx {
     return id === undefined ? undefined : this.get("service", id);
   }
 
+  containerByName(name: string): Task | undefined {
+    const id = this.holder("container", name);
+    return id === undefined ? undefined : this.get("task", id);
+  }
+
   networkByName(name: string): Network | undefined {
     const id = this.holder("network", name);
     return id === undefined ? undefined : this.get("network", id);

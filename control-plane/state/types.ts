@@ -12,6 +12,7 @@ export interface ReadTx {
   count(table: TableName): number;
   /** Every cluster has exactly one object in the table `cluster` once it is initialised. */
   cluster(): Cluster | undefined;
+  /** With "": the containers of their own. */
   tasksOfService(serviceId: string): readonly Task[];
   tasksOfNode(nodeId: string): readonly Task[];
   tasksOfNetwork(networkId: string): readonly Task[];
@@ -25,6 +26,8 @@ export interface ReadTx {
   /** Tasks whose status.state is NEW: what the allocator has to look at. */
   newTasks(): readonly Task[];
   serviceByName(name: string): Service | undefined;
+  /** A container of its own, also one that has ended. */
+  containerByName(name: string): Task | undefined;
   networkByName(name: string): Network | undefined;
   /** Who holds this address (without length) on this network: "task/<id>", "service/<id>", "lease/<id>", "node/<id>", "gateway", "reserved/<name>". */
   addressHolder(networkId: string, address: string): string | undefined;
