@@ -10,6 +10,7 @@ import { jsonLogger, realClock, systemRandom } from "#base/node/system.ts";
 import { parseAgentConfig } from "#node-agent/config.ts";
 import { openImageStore } from "#node-agent/images/store.ts";
 import { describeNode, VERSION } from "#node-agent/local/description.ts";
+import { watchDescription } from "#node-agent/local/description-changes.ts";
 import { createLocalService } from "#node-agent/local/local-service.ts";
 import { createClusterNode } from "#node-agent/local/node.ts";
 import { serveStream } from "#node-agent/local/streams.ts";
@@ -17,6 +18,7 @@ import { startTaskRunner } from "#node-agent/reconcile/task-runner.ts";
 import { openRuntime } from "#node-agent/runtime/crun-runtime.ts";
 import { keepView } from "#node-agent/session/kept-view.ts";
 import type { View } from "#node-agent/session/view.ts";
+import { isEnded } from "#node-agent/task/step.ts";
 import { startWiring } from "#node-agent/wiring/wiring.ts";
 import { ControlDefinition } from "#proto/gen/control.ts";
 import { NodeLocalDefinition } from "#proto/gen/node.ts";
@@ -58,7 +60,16 @@ const main = async (): Promise<void> => {
   };
 
   const ownName = config.hostname ?? hostname();
-  const description = async () => describeNode({ images, labels: config.labels, name: ownName, wiring });
+  /** The first process of each container that runs. */
+  const containers = (): number[] =>
+    tasks.statuses().flatMap(({ status }) => (status && status.pid > 0 && !isEnded(status.state) ? [status.pid] : []));
+  const described = watchDescription({
+    clock: realClock,
+    logger,
+    describe: () => describeNode({ images, labels: config.labels, name: ownName, containers: containers(), wiring }),
+    onChange: () => node.session()?.describe(),
+  });
+  const description = async () => described.description();
   const node = createClusterNode({
     config,
     clock: realClock,
@@ -112,6 +123,7 @@ const main = async (): Promise<void> => {
 
   const stop = async (): Promise<void> => {
     server.forceShutdown();
+    described.stop();
     await node.stop();
     tasks.close();
     await wiring.stop();

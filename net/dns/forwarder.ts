@@ -14,7 +14,8 @@ const ROUNDS = 2;
 const SILENT_MS = 10_000;
 
 export type ForwarderOptions = {
-  readonly upstreams: readonly Upstream[];
+  /** A function is asked before each question: what is another array than before is used from then on. */
+  readonly upstreams: readonly Upstream[] | (() => readonly Upstream[]);
   readonly clock: Clock;
   /** Per attempt; every resolver is tried twice. */
   readonly timeoutMs: number;
@@ -26,14 +27,24 @@ type Resolver = { readonly server: UpstreamServer; silentUntilMs: number };
 
 export class Forwarder {
   readonly #options: ForwarderOptions;
-  readonly #resolvers: readonly Resolver[];
-  readonly #cache = new AnswerCache();
+  #upstreams: readonly Upstream[] = [];
+  #resolvers: readonly Resolver[] = [];
+  #cache = new AnswerCache();
   readonly #inFlight = new Map<string, Promise<Buffer | undefined>>();
 
   constructor(options: ForwarderOptions) {
-    const { upstreams, clock, outlet = hostOutlet } = options;
     this.#options = options;
-    this.#resolvers = upstreams.map((u) => ({ server: new UpstreamServer(u, clock, outlet), silentUntilMs: 0 }));
+  }
+
+  #follow(): void {
+    const { upstreams, clock, outlet = hostOutlet } = this.#options;
+    const now = typeof upstreams === "function" ? upstreams() : upstreams;
+    if (now === this.#upstreams) return;
+    // What is in flight there is asked of the new ones in its next round.
+    this.close();
+    this.#upstreams = now;
+    this.#cache = new AnswerCache();
+    this.#resolvers = now.map((u) => ({ server: new UpstreamServer(u, clock, outlet), silentUntilMs: 0 }));
   }
 
   get inFlight(): number {
@@ -61,6 +72,7 @@ export class Forwarder {
     const build = (id: number) => upstreamQuery(query, id);
     let refusal: Buffer | undefined;
     for (let round = 0; round < ROUNDS; round++) {
+      this.#follow();
       for (const resolver of this.#inOrder()) {
         const { server } = resolver;
         let answer = await server.askUdp(build, timeoutMs);

@@ -1,5 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect } from "chai";
 import { listListeners, parseSocketTable, releasePort, takePort } from "#net/kernel/listeners.ts";
 import { type ScratchNetns, scratchNetns } from "#net/kernel/scratch-netns.ts";
@@ -39,12 +42,31 @@ describe("ports of a host", () => {
         { protocol: "tcp", port: 8080, hostIp: "127.0.0.1" },
       ]);
       expect(seen[0]!.owner).to.match(new RegExp(`\\(pid ${child.pid}\\)$`), owner);
-      expect(listListeners(netns.path, new Set([child.pid!]))).to.deep.equal([]);
+      expect(listListeners(netns.path, { pids: new Set([child.pid!]) })).to.deep.equal([]);
       const take = () => takePort(netns.path, { protocol: "tcp", port: 8080, hostIp: "" });
       expect(take).to.throw(new RegExp(`8080/tcp of this host is in use by .* \\(pid ${child.pid}\\)`));
       releasePort(takePort(netns.path, { protocol: "udp", port: 8080, hostIp: "" })!);
     } finally {
       child.kill();
+    }
+  });
+
+  it("are left out when they belong to a tree of processes, and programs in Node.js are called by their script", async () => {
+    const script = `require("net").createServer().listen(8082, () => console.log("ready"))`;
+    const folder = mkdtempSync(join(tmpdir(), "listener-"));
+    const path = join(folder, "shop.cjs");
+    writeFileSync(path, script);
+    const shell = spawn("nsenter", [`--net=${netns.path}`, "sh", "-c", `"${process.execPath}" "${path}"; true`]);
+    try {
+      await once(shell.stdout, "data");
+      expect(listListeners(netns.path)[0]!.owner).to.match(/^node shop\.cjs \(pid \d+\)$/);
+      expect(listListeners(netns.path, { pids: new Set([shell.pid!]) })).to.have.length(1);
+      expect(listListeners(netns.path, { trees: new Set([process.pid + 1_000_000]) })).to.have.length(1);
+      expect(listListeners(netns.path, { trees: new Set([shell.pid!]) })).to.deep.equal([]);
+    } finally {
+      const { owner } = listListeners(netns.path)[0]!;
+      process.kill(Number(/pid (\d+)/.exec(owner)![1]));
+      rmSync(folder, { recursive: true });
     }
   });
 

@@ -37,11 +37,11 @@ export const parseSocketTable = (
     return [{ hostIp, port: Number.parseInt(port, 16), inode }];
   });
 
-/**
- * Everything that listens in the namespace, but what `except` (pids) and their descendants hold. Names are those of the processes
- * this one may see.
- */
-export const listListeners = (netnsPath: string | null, except: ReadonlySet<number> = new Set()): Listener[] =>
+/** Whose listeners are left out: those of these processes, and those of whole trees by their first process. */
+export type Except = { readonly pids?: ReadonlySet<number>; readonly trees?: ReadonlySet<number> };
+
+/** Everything that listens in the namespace, with the names of the processes that this one may see. */
+export const listListeners = (netnsPath: string | null, { pids, trees }: Except = {}): Listener[] =>
   withNetns(netnsPath, () => {
     const found = TABLES.flatMap(({ file, protocol, state }) => {
       const path = `/proc/thread-self/net/${file}`;
@@ -51,7 +51,7 @@ export const listListeners = (netnsPath: string | null, except: ReadonlySet<numb
     const listeners = new Map<string, Listener>();
     for (const { protocol, port, hostIp, inode } of found) {
       const owner = owners.get(inode);
-      if (owner !== undefined && descends(owner.pid, except)) continue;
+      if (owner !== undefined && (pids?.has(owner.pid) || (trees && descends(owner.pid, trees)))) continue;
       const name = owner === undefined ? "" : `${owner.name} (pid ${owner.pid})`;
       listeners.set(`${protocol} ${hostIp} ${port}`, { protocol, port, hostIp, owner: name });
     }
@@ -74,8 +74,7 @@ const socketOwners = (inodes: ReadonlySet<string>): ReadonlyMap<string, Owner> =
   if (inodes.size === 0) return owners;
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name)))
     for (const inode of socketsOf(pid))
-      if (inodes.has(inode) && !owners.has(inode))
-        owners.set(inode, { pid: Number(pid), name: programOf(pid) });
+      if (inodes.has(inode) && !owners.has(inode)) owners.set(inode, { pid: Number(pid), name: programOf(pid) });
   return owners;
 };
 
@@ -87,7 +86,10 @@ const programOf = (pid: string): string => {
   if (comm !== NODE_THREAD) return comm;
   const [program = "", ...words] = readIfThere(`/proc/${pid}/cmdline`).split("\0");
   const script = words.find((word) => word !== "" && !word.startsWith("-"));
-  return [program, script ?? ""].filter((word) => word !== "").map((word) => basename(word)).join(" ");
+  return [program, script ?? ""]
+    .filter((word) => word !== "")
+    .map((word) => basename(word))
+    .join(" ");
 };
 
 /** Is it one of these processes, or was it started by one of them? Orphans belong to the first process of their container. */

@@ -10,23 +10,27 @@ export const VERSION = "0.1.0";
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: "amd64", arm64: "arm64" };
 
-/** Ports that programs of this host have; this process keeps those that are published. */
-const hostPorts = (): HostPort[] =>
-  listListeners(null, new Set([process.pid])).map(({ protocol, port, hostIp, owner }) => ({
-    protocol: protocol === "udp" ? PortProtocol.UDP : PortProtocol.TCP,
-    port,
-    hostIp,
-    owner,
-  }));
+/** Ports that programs of this host have; this process keeps those that are published, and containers are no strangers. */
+const hostPorts = (containers: readonly number[]): HostPort[] =>
+  listListeners(null, { pids: new Set([process.pid]), trees: new Set(containers) }).map(
+    ({ protocol, port, hostIp, owner }) => ({
+      protocol: protocol === "udp" ? PortProtocol.UDP : PortProtocol.TCP,
+      port,
+      hostIp,
+      owner,
+    }),
+  );
 
 export type Described = {
   readonly images: ImageStore;
   readonly labels: Readonly<Record<string, string>>;
   readonly name: string;
+  /** The first process of each. */
+  readonly containers: readonly number[];
   readonly wiring: Pick<Wiring, "capabilities" | "isOwn" | "portErrors">;
 };
 
-export const describeNode = ({ images, labels, name, wiring }: Described): NodeDescription => ({
+export const describeNode = ({ images, labels, name, containers, wiring }: Described): NodeDescription => ({
   hostname: name,
   os: "linux",
   arch: ARCHITECTURES[arch()] ?? arch(),
@@ -37,6 +41,6 @@ export const describeNode = ({ images, labels, name, wiring }: Described): NodeD
   images: images.describe(),
   routes: hostRoutes(null, wiring.isOwn),
   capabilities: { ...wiring.capabilities },
-  hostPorts: hostPorts(),
+  hostPorts: hostPorts(containers),
   portErrors: [...wiring.portErrors()],
 });

@@ -3,6 +3,7 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import {
+  changedHosts,
   extraHosts,
   hostsFile,
   type ResolvConfInput,
@@ -31,6 +32,16 @@ describe("files in a container's /etc", () => {
       "",
     ]);
     expect(hostsFile({ hostname: "a.example.org", attachments })).to.include("10.0.0.3\ta.example.org a\n");
+  });
+
+  it("hosts loses and gets only lines of own addresses when networks come and go; what the container wrote stays", () => {
+    const file = `${hostsFile({ hostname: "web", attachments })}192.0.2.1\tdb\n# mine\n10.0.0.3 other\n`;
+    const later = Task.fromPartial({ attachments: [{ ipv4: "10.1.0.3/24" }, { ipv4: "10.2.0.3/24" }] }).attachments;
+    const changed = changedHosts(file, "web", attachments, later);
+    expect(changed).to.equal(
+      `${hostsFile({ hostname: "web", attachments: [attachments[1]!] })}192.0.2.1\tdb\n# mine\n10.0.0.3 other\n10.2.0.3\tweb\n`,
+    );
+    expect(changedHosts(changed, "web", attachments, later)).to.equal(changed);
   });
 
   it("hosts has what the user added, and the node where it is asked for", () => {

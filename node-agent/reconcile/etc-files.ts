@@ -1,5 +1,5 @@
 // /etc/hosts, /etc/hostname and /etc/resolv.conf of a container, as Docker writes them. Written before it is created and
-// bound into it; what the container writes into them stays.
+// bound into it; what the container writes into them stays. While it runs only lines of its own addresses come and go.
 import { readFileSync, writeFileSync } from "node:fs";
 import { hostname as hostsName } from "node:os";
 import { parseResolvConf } from "#net/dns/resolv-conf.ts";
@@ -62,12 +62,37 @@ export const hostsFile = ({
   hostname: string;
   attachments: Task["attachments"];
 }): string => {
+  return [...LOOPBACK, ...ownLines(hostname, attachments), ""].join("\n");
+};
+
+const ownLines = (hostname: string, attachments: Task["attachments"]): string[] => {
   const dot = hostname.indexOf(".");
   const names = dot > 0 ? `${hostname} ${hostname.slice(0, dot)}` : hostname;
-  const own = attachments.flatMap(({ ipv4, ipv6 }) =>
+  return attachments.flatMap(({ ipv4, ipv6 }) =>
     [ipv4, ipv6].filter((a) => a !== "").map((address) => `${address.split("/", 1)[0]}\t${names}`),
   );
-  return [...LOOPBACK, ...own, ""].join("\n");
+};
+
+/** The file after the container was connected to networks or taken from some; everything else in it stays. */
+export const changedHosts = (
+  file: string,
+  hostname: string,
+  before: Task["attachments"],
+  after: Task["attachments"],
+): string => {
+  const wanted = ownLines(hostname, after);
+  const gone = new Set(ownLines(hostname, before).filter((line) => !wanted.includes(line)));
+  const lines = file.split("\n").filter((line) => !gone.has(line));
+  const added = wanted.filter((line) => !lines.includes(line));
+  if (lines.at(-1) === "") lines.pop();
+  return [...lines, ...added, ""].join("\n");
+};
+
+/** In place: the container has this very file. */
+export const rewriteHosts = (paths: TaskPaths, before: Task, after: Task): void => {
+  const file = readIfThere(paths.hosts);
+  const next = changedHosts(file, hostnameOf(after, { path: "" }), before.attachments, after.attachments);
+  if (next !== file) writeFileSync(paths.hosts, next);
 };
 
 /** "name:address" each; an IPv6 address may be in brackets. */

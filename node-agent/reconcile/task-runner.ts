@@ -1,6 +1,7 @@
 // Runs the tasks of this node: one loop per task that takes one step at a time, records it, reports it, and sleeps until
 // something changes (its assignment, its container). Tasks do not wait for each other.
 import { mkdirSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "#base/clock.ts";
 import { refuse, TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
@@ -8,7 +9,7 @@ import { mountRootfs, unmountRootfs } from "#node-agent/images/rootfs.ts";
 import type { ImageStore } from "#node-agent/images/store.ts";
 import { type ContainerSockets, containerSockets } from "#node-agent/reconcile/container-sockets.ts";
 import { containerSpec } from "#node-agent/reconcile/container-spec.ts";
-import { hostnameOf, writeEtcFiles } from "#node-agent/reconcile/etc-files.ts";
+import { hostnameOf, rewriteHosts, writeEtcFiles } from "#node-agent/reconcile/etc-files.ts";
 import { servedPorts, untilItListens } from "#node-agent/reconcile/readiness.ts";
 import { deleteTask, loadTasks, saveTask, taskPaths } from "#node-agent/reconcile/task-files.ts";
 import type { ContainerSpec, ExitStatus, Runtime } from "#node-agent/runtime/runtime.ts";
@@ -346,6 +347,20 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
   const launch = (entry: Entry): void =>
     void run(entry).catch((error) => logger.error("task loop failed", { task: entry.task.id, error }));
 
+  /** Its networks may have changed while it runs. */
+  const take = (entry: Entry, task: Task): void => {
+    const before = entry.task;
+    entry.task = task;
+    const runs = entry.container === "running" && entry.netns !== "host";
+    if (!runs || isDeepStrictEqual(before.attachments, task.attachments)) return;
+    try {
+      rewriteHosts(taskPaths(tasksDir, task.id), before, task);
+      saveTask(tasksDir, { ...task, status: entry.status });
+    } catch (error) {
+      logger.error("/etc/hosts not changed", { task: task.id, error });
+    }
+  };
+
   let started = false;
   const assign = (next: AssignedView): void => {
     view = next;
@@ -353,7 +368,7 @@ export const startTaskRunner = async (options: TaskRunnerOptions): Promise<TaskR
     for (const entry of entries.values()) {
       const task = tasks.get(entry.task.id);
       entry.assigned = task !== undefined;
-      if (task) entry.task = task;
+      if (task) take(entry, task);
       poke(entry);
     }
     if (!started) for (const entry of adopted) launch(entry);

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { releasePort, takePort } from "#net/kernel/listeners.ts";
 import { type ScratchNetns, scratchNetns } from "#net/kernel/scratch-netns.ts";
 import type { PublishedPort } from "#net/model/host-networks.ts";
-import { createPorts } from "#node-agent/wiring/ports.ts";
+import { createPorts, takenBy } from "#node-agent/wiring/ports.ts";
 
 const port = (number: number): PublishedPort => ({
   protocol: "tcp",
@@ -32,5 +32,15 @@ describe("published ports of a node", () => {
     releasePort(takePort(netns.path, port(8080))!);
     ports.releaseAll();
     releasePort(takePort(netns.path, port(8081))!);
+  });
+
+  it("of a container on the host's network are refused with the name of who listens there", () => {
+    const listener = { protocol: "tcp", port: 8080, hostIp: "192.0.2.1", owner: "nginx (pid 812)" } as const;
+    const refusal = (more: object) => takenBy([listener], { protocol: "tcp", port: 8080, hostIp: "", ...more });
+    expect(refusal({})?.message).to.equal("port 8080/tcp of this host is in use by nginx (pid 812)");
+    expect(refusal({})?.code).to.equal("conflict");
+    expect(refusal({ hostIp: "192.0.2.1" })).not.to.equal(undefined);
+    for (const other of [{ hostIp: "192.0.2.2" }, { port: 8081 }, { protocol: "udp" }])
+      expect(refusal(other)).to.equal(undefined);
   });
 });

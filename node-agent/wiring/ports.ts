@@ -1,7 +1,7 @@
 // The ports of this host that are published: taken before anything is translated to a backend, so that no program of the
 // host loses its connections to us, and none can take them later.
 import { TswarmError } from "#base/errors.ts";
-import { releasePort, takePort } from "#net/kernel/listeners.ts";
+import { type Listener, releasePort, takePort } from "#net/kernel/listeners.ts";
 import type { PublishedPort } from "#net/model/host-networks.ts";
 
 export type Ports = {
@@ -16,6 +16,19 @@ export type Ports = {
 
 const keyOf = ({ protocol, port, hostIp }: Pick<PublishedPort, "protocol" | "port" | "hostIp">): string =>
   `${protocol} ${hostIp} ${port}`;
+
+/** Why a program that binds the port itself can't have it; undefined when nobody listens there. */
+export const takenBy = (
+  listeners: readonly Listener[],
+  { protocol, port, hostIp }: Pick<PublishedPort, "protocol" | "port" | "hostIp">,
+): TswarmError | undefined => {
+  const found = listeners.find(
+    (l) => l.protocol === protocol && l.port === port && (hostIp === "" || l.hostIp === "" || l.hostIp === hostIp),
+  );
+  if (found === undefined) return undefined;
+  const owner = found.owner === "" ? "another program" : found.owner;
+  return new TswarmError("conflict", `port ${port}/${protocol} of this host is in use by ${owner}`);
+};
 
 export const createPorts = (netnsPath: string | null): Ports => {
   /** Port → the descriptor that keeps it; undefined when the kernel has nothing to keep. */

@@ -1,16 +1,16 @@
 // The containers' networking on this node: what the view says and which tasks are here give the desired state, and the
 // host is made equal to it. Changes gather while one is being applied; who waits for a change waits for an apply that
 // began after it.
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { realClock, systemRandom } from "#base/node/system.ts";
 import { Forwarder } from "#net/dns/forwarder.ts";
-import { parseResolvConf, upstreamsOf } from "#net/dns/resolv-conf.ts";
+import { hostResolvers } from "#net/dns/host-resolvers.ts";
 import { type ApplyReport, HostNetworking } from "#net/exec/host-networking.ts";
 import { probeCapabilities } from "#net/kernel/capabilities.ts";
+import { listListeners } from "#net/kernel/listeners.ts";
 import { bridgeOptions, needsParent, parentFor } from "#net/model/driver-options.ts";
 import type { HostNetworks } from "#net/model/host-networks.ts";
 import { containerNs, isOurHostName, overlayNs } from "#net/model/ifname.ts";
@@ -21,7 +21,7 @@ import { createAcknowledgements } from "#node-agent/wiring/acknowledgements.ts";
 import { desiredNetworks, hostPortOf, type Self } from "#node-agent/wiring/desired.ts";
 import { createNames } from "#node-agent/wiring/names.ts";
 import { pauseMs, withoutNewBackends } from "#node-agent/wiring/pace.ts";
-import { createPorts } from "#node-agent/wiring/ports.ts";
+import { createPorts, takenBy } from "#node-agent/wiring/ports.ts";
 import type { Network, Task } from "#proto/gen/types.ts";
 
 const UPSTREAM_TIMEOUT_MS = 2_000;
@@ -91,7 +91,7 @@ export type WiringOptions = {
 export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOptions): Promise<Wiring> => {
   const networking = await HostNetworking.start({ runDir });
   const forwarder = new Forwarder({
-    upstreams: upstreamsOf(parseResolvConf(readFileSync("/etc/resolv.conf", "utf8"))),
+    upstreams: hostResolvers("/etc/resolv.conf"),
     clock: realClock,
     timeoutMs: UPSTREAM_TIMEOUT_MS,
   });
@@ -206,6 +206,16 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
     );
   };
 
+  /** Nothing is translated for a container on the host's network: it has to find its ports free. */
+  const refuseTaken = (task: Task): void => {
+    if (task.ports.length === 0) return;
+    const listeners = listListeners(null);
+    for (const port of task.ports) {
+      const refusal = takenBy(listeners, hostPortOf(port));
+      if (refusal) throw refusal;
+    }
+  };
+
   const serveNames = async (task: Task): Promise<void> => {
     if (task.attachments.length > 0) await names.serve(task);
   };
@@ -226,7 +236,10 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
     capabilities: probeCapabilities(),
     isOwn: (ifname) => isOurHostName(ifname) || bridgesOfUsers(view).has(ifname),
     async attach(task) {
-      if (!isolated(task)) return "host";
+      if (!isolated(task)) {
+        refuseTaken(task);
+        return "host";
+      }
       for (const { networkId } of task.attachments) refuseWithoutParent(view.networks.get(networkId));
       tasks.set(task.id, task);
       const { errors } = await apply();

@@ -104,6 +104,31 @@ describe("zones of containers", () => {
     expect(ask(zones.of(task("", "n1")), "tasks.web")).to.equal("10.0.0.4");
   });
 
+  it("a container of its own has a name on every node of an overlay, and on a bridge where it runs", () => {
+    const own = (id: string, networkId: string) =>
+      ServiceEndpoint.fromPartial({
+        ...{ networkId, serviceId: id, name: `box-${id}`, aliases: [`alias-${id}`] },
+        backends: [{ taskId: id, ipv4: `10.9.0.${id}` }],
+      });
+    const zone = new Zones({
+      networks: new Map([
+        ["o", network("o", "over", { spec: { driver: "overlay" } })],
+        ["b", network("b", "lab", { spec: { driver: "bridge" } })],
+      ]),
+      services: new Map(["1", "2"].flatMap((id) => ["o", "b"].map((n) => [`${n}/${id}`, own(id, n)] as const))),
+      tasks: new Map([["1", Task.fromPartial({ id: "1" })]]),
+    });
+    const over = zone.of(task("", "o"));
+    const lab = zone.of(task("", "b"));
+    expect(["box-1", "box-2", "alias-2"].map((name) => ask(over, name))).to.deep.equal([
+      "10.9.0.1",
+      "10.9.0.2",
+      "10.9.0.2",
+    ]);
+    expect(["box-1", "alias-1"].map((name) => ask(lab, name))).to.deep.equal(["10.9.0.1", "10.9.0.1"]);
+    expect(["box-2", "alias-2"].map((name) => ask(lab, name))).to.deep.equal(["unknown", "unknown"]);
+  });
+
   it("a network that the view lacks is known by its id", () => {
     const [found] = new Zones(view).of(task("", "gone")).networks;
     expect(found).to.deep.include({ name: "gone", suffixes: ["gone"] });

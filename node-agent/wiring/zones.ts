@@ -98,7 +98,15 @@ export class Zones {
   #distribute(): void {
     const byNetwork = Map.groupBy(this.#view.services.values(), (s) => s.networkId);
     for (const id of new Set([...this.#names.keys(), ...byNetwork.keys()]))
-      this.#namesOf(id).update((byNetwork.get(id) ?? []).map((endpoint) => this.#convert(endpoint)));
+      this.#namesOf(id).update(
+        (byNetwork.get(id) ?? []).filter((e) => this.#isHere(e)).map((endpoint) => this.#convert(endpoint)),
+      );
+  }
+
+  /** A task that speaks for itself has no name on the bridges of other nodes; services have one everywhere. */
+  #isHere({ networkId, serviceId, backends }: ServiceEndpoint): boolean {
+    const ofTask = backends[0]?.taskId === serviceId;
+    return !ofTask || !isLocal(this.#view.networks.get(networkId)) || this.#view.tasks.has(serviceId);
   }
 
   #convert(endpoint: ServiceEndpoint): DnsService {
