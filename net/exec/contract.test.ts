@@ -82,7 +82,7 @@ const comparable = (state: HostState, ours: (name: string) => boolean) =>
           .map(({ mac: _, ...link }) => link)
           .toSorted((a, b) => a.name.localeCompare(b.name)),
         addresses: [...s.addresses.keys()].filter((a) => !a.startsWith("lo ") && !a.startsWith("uplink ")).toSorted(),
-        routes: [...s.routes.values()].toSorted((a, b) => a.destination.localeCompare(b.destination)),
+        routes: [...s.routes].toSorted(([a], [b]) => a.localeCompare(b)).map(([, route]) => route),
         rules: [...s.rules.keys()].toSorted(),
         neighbours: [...s.neighbours.values()].toSorted((a, b) => a.ip.localeCompare(b.ip)),
         fdb: [...s.fdb.values()].toSorted((a, b) => a.mac.localeCompare(b.mac)),

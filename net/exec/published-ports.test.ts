@@ -32,6 +32,16 @@ const meshOn = (side: Side): HostNetwork => ({
 });
 const app = overlayNetwork(2);
 const bridge = bridgeNetwork(1);
+/** Where the client is. */
+const lan: HostNetwork = {
+  ...bridgeNetwork(5),
+  driver: "macvlan",
+  parent: "uplink",
+  subnets: [
+    { subnet: "192.0.2.0/24", gateway: CLIENT },
+    { subnet: "2001:db8::/64", gateway: CLIENT6 },
+  ],
+};
 
 const port = (port: number, backends: readonly number[], change: Partial<PublishedPort> = {}): PublishedPort => ({
   protocol: "tcp",
@@ -42,7 +52,7 @@ const port = (port: number, backends: readonly number[], change: Partial<Publish
   ...change,
 });
 
-/** t2 runs on the first host, t3 on the second; c9 is a client on the first, in an overlay and on a bridge. */
+/** t2 and m7 run on the first host, t3 on the second; c9 and b9 are clients on the first, in an overlay and on a bridge. */
 const PORTS: readonly PublishedPort[] = [
   port(8080, [2, 3]),
   port(8081, [2]),
@@ -50,25 +60,27 @@ const PORTS: readonly PublishedPort[] = [
   port(8081, [2], { protocol: "udp" }),
   port(8082, [3], { protocol: "udp" }),
   port(8083, [3], { hostIp: VTEPS[0] }),
+  port(8086, [7]),
+  port(8087, [], { backends: [{ ipv4: "172.20.1.7", ipv6: "" }] }),
 ];
 
 const desired = (side: Side): HostNetworks => ({
   node: { vtep: VTEPS[side], dataPathPort: 4789 },
-  networks: side === 0 ? [meshOn(0), app, bridge] : [meshOn(1)],
+  networks: side === 0 ? [meshOn(0), app, bridge, lan] : [meshOn(1)],
   containers:
     side === 0
-      ? [container("t2", attach(mesh, 2)), container("c9", attach(app, 9)), container("b9", attach(bridge, 9))]
+      ? [
+          container("t2", attach(mesh, 2)),
+          container("c9", attach(app, 9)),
+          container("b9", attach(bridge, 9)),
+          container("m7", onLan, { ...attach(mesh, 7, "eth1"), gatewayPriority: 1 }, attach(bridge, 7, "eth2")),
+        ]
       : [container("t3", attach(mesh, 3))],
-  remotes: [remote(mesh, side === 0 ? 3 : 2, VTEPS[side === 0 ? 1 : 0])],
+  remotes: side === 0 ? [remote(mesh, 3, VTEPS[1])] : [2, 7].map((n) => remote(mesh, n, VTEPS[0])),
   published: side === 0 ? [...PORTS, hostMode] : PORTS,
 });
-const hostMode: PublishedPort = {
-  protocol: "tcp",
-  port: 8090,
-  hostIp: "",
-  target: 8000,
-  backends: [{ ipv4: "172.20.1.9", ipv6: "" }],
-};
+const onLan = { ...attach(lan, 7), ipv4: "192.0.2.7/24", ipv6: "2001:db8::7/64" };
+const hostMode = port(8090, [], { backends: [{ ipv4: "172.20.1.9", ipv6: "" }] });
 
 const SERVER = `
 const name = process.argv[1];
@@ -136,6 +148,7 @@ describe("published ports on two hosts", function () {
     await serve(hosts[0]!, "t2", "::");
     await serve(hosts[1]!, "t3", "::");
     await serve(hosts[0]!, "b9", "0.0.0.0");
+    await serve(hosts[0]!, "m7", "::");
   });
 
   after(() => {
@@ -211,6 +224,14 @@ describe("published ports on two hosts", function () {
 
   it("publishes a port of a container on a bridge, which sees the client", async () => {
     expect(await fromClient(TCP_CLIENT, VTEPS[0], 8090)).to.equal(`b9 ${CLIENT}`);
+  });
+
+  it("answers over the network that the port is on, also when the container is on the client's network too", async () => {
+    for (const to of [8086, 8087]) {
+      expect(await fromClient(TCP_CLIENT, VTEPS[0], to), String(to)).to.equal(`m7 ${CLIENT}`);
+    }
+    expect(await fromClient(TCP_CLIENT, ADDRESSES6[0], 8086)).to.equal(`m7 ${CLIENT6}`);
+    expect(await fromClient(TCP_CLIENT, VTEPS[1], 8086)).to.equal(`m7 ${CLIENT}`);
   });
 
   it("opens no other way: not to other ports of a backend, not to the host's loopback address", async () => {

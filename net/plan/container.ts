@@ -15,7 +15,7 @@ import {
 } from "#net/plan/target.ts";
 
 const RULE_PRIORITY = 20_000;
-/** Tables of the ways back over the mesh, by the attachment's place. */
+/** Tables of the ways back from published ports, by the attachment's place. */
 const FIRST_TABLE = 1_000;
 
 export const planContainer = (
@@ -34,21 +34,26 @@ export const planContainer = (
     for (const [key, value] of Object.entries(attachment.sysctls))
       ns.sysctls.set(key.replaceAll(".", "/").replace("/IFNAME/", `/${attachment.ifname}/`), value);
   const byPriority = on.toSorted((a, b) => b.attachment.gatewayPriority - a.attachment.gatewayPriority);
-  for (const place of byPriority) wantWaysOut(ns, place, on.indexOf(place));
+  for (const place of byPriority) wantWaysOut(ns, place, on.indexOf(place), on.length === 1);
   ns.ruleset = rulesetFor(on.map(({ network }) => network));
 };
 
 const isRoutedByParent = ({ driver, options }: HostNetwork): boolean =>
   driver === "ipvlan" && ipvlanOptions(options).mode !== "l2";
 
+/** Packets for published ports come in over it, translated by a host that must translate the answers too. */
+const hasPublishedPorts = ({ mesh, driver }: HostNetwork): boolean => mesh !== undefined || driver === "bridge";
+
 /**
- * The first network that leads out in a family is the way out in it. What came in over the mesh goes back over it all the
- * same: only the host that let it in can translate the answer.
+ * The first network that leads out in a family is the way out in it. What came in for a published port goes back over the
+ * network that it came in by, wherever the client is: so what has an address of such a network as its source leaves over it,
+ * in a container that has others.
  */
 const wantWaysOut = (
   ns: TargetNamespace,
   { attachment, network }: { readonly attachment: Attachment; readonly network: HostNetwork },
   place: number,
+  alone: boolean,
 ): void => {
   if (network.internal) return;
   const { ifname } = attachment;
@@ -59,11 +64,11 @@ const wantWaysOut = (
     const via = isRoutedByParent(network) ? "" : gateway;
     const route = { table: MAIN_TABLE, destination: DEFAULT_ROUTE[family], via, link: ifname };
     if (!ns.routes.has(routeKey(route))) wantRoute(ns, route);
-    else if (network.mesh !== undefined) {
-      const table = FIRST_TABLE + place;
-      wantRoute(ns, { ...route, table });
-      const from = `${splitPrefix(address).address}/${family === 4 ? 32 : 128}`;
-      wantRule(ns, { family, priority: RULE_PRIORITY, from, mark: 0, table });
-    }
+    if (alone || !hasPublishedPorts(network)) continue;
+    const table = FIRST_TABLE + place;
+    wantRoute(ns, { ...route, table });
+    wantRoute(ns, { table, destination: subnet, via: "", link: ifname });
+    const from = `${splitPrefix(address).address}/${family === 4 ? 32 : 128}`;
+    wantRule(ns, { family, priority: RULE_PRIORITY, from, mark: 0, table });
   }
 };
