@@ -17,10 +17,12 @@ export type LayerRecipe = {
   readonly symlinks?: Readonly<Record<string, string>>;
 };
 
+const NGINX_STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so";
 const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/** Answers `GET /` with one line: the host's name, the version, the client's address. */
+/** Answers `GET /` with one line: the host's name, the version, the client's address; a datagram to port 80 likewise. */
 const nginxConf = (version: number): string => `user root;
+load_module ${NGINX_STREAM};
 worker_processes 1;
 worker_shutdown_timeout 5s;
 pid /run/nginx.pid;
@@ -34,6 +36,13 @@ http {
     listen 80 default_server backlog=4096;
     listen [::]:80 default_server ipv6only=on backlog=4096;
     location / { return 200 "$hostname ${version} $remote_addr\\n"; }
+  }
+}
+stream {
+  server {
+    listen 80 udp;
+    listen [::]:80 udp ipv6only=on;
+    return "$hostname ${version} $remote_addr\\n";
   }
 }
 `;
@@ -61,7 +70,7 @@ export const layers: Readonly<Record<string, LayerRecipe>> = {
     },
   },
   tools: {
-    packages: ["curl", "bind9-dnsutils", "iperf3", "tcpdump", "iproute2", "iputils-ping", "libgcc-s1", "dash"],
+    packages: ["curl", "bind9-dnsutils", "iperf3", "tcpdump", "iproute2", "iputils-ping", "libgcc-s1", "dash", "socat"],
     programs: [
       "/usr/bin/dash",
       "/usr/bin/curl",
@@ -72,14 +81,15 @@ export const layers: Readonly<Record<string, LayerRecipe>> = {
       "/usr/bin/ip",
       "/usr/sbin/bridge",
       "/usr/bin/ss",
+      "/usr/bin/socat",
     ],
     libraries: ["libgcc_s.so.1"],
     // Debian's busybox shell runs its own ip and ping whatever the path holds.
     symlinks: { "usr/bin/sh": "dash", "usr/sbin/ip": "../bin/ip" },
   },
   nginx: {
-    packages: ["nginx"],
-    programs: ["/usr/sbin/nginx"],
+    packages: ["nginx", "libnginx-mod-stream"],
+    programs: ["/usr/sbin/nginx", NGINX_STREAM],
     directories: { "var/lib/nginx": 0o755, "var/log/nginx": 0o755 },
   },
   "web-1": { packages: [], programs: [], files: { "etc/nginx/nginx.conf": nginxConf(1) } },
@@ -99,7 +109,7 @@ const web = (version: number): Recipe => ({
     Env: [PATH],
     Cmd: ["/usr/sbin/nginx", "-e", "stderr", "-g", "daemon off;"],
     StopSignal: "SIGQUIT",
-    ExposedPorts: { "80/tcp": {} },
+    ExposedPorts: { "80/tcp": {}, "80/udp": {} },
   },
 });
 
