@@ -6,6 +6,11 @@ import { clusterJoin } from "#tsctl/cluster/join.ts";
 import { clusterJoinToken } from "#tsctl/cluster/join-token.ts";
 import { clusterLeave } from "#tsctl/cluster/leave.ts";
 import { clusterStatus } from "#tsctl/cluster/status.ts";
+import { containerInspect } from "#tsctl/container/inspect.ts";
+import { containerPs } from "#tsctl/container/ps.ts";
+import { containerRm } from "#tsctl/container/rm.ts";
+import { containerRun, RUN_TEXT } from "#tsctl/container/run.ts";
+import { containerStop } from "#tsctl/container/stop.ts";
 import { contextCreate } from "#tsctl/context/create.ts";
 import { contextLs } from "#tsctl/context/ls.ts";
 import { contextShow } from "#tsctl/context/show.ts";
@@ -16,7 +21,9 @@ import { imageLs } from "#tsctl/image/ls.ts";
 import { imageRm } from "#tsctl/image/rm.ts";
 import { imageTag } from "#tsctl/image/tag.ts";
 import { info } from "#tsctl/info.ts";
+import { networkConnect } from "#tsctl/network/connect.ts";
 import { networkCreate } from "#tsctl/network/create.ts";
+import { networkDisconnect } from "#tsctl/network/disconnect.ts";
 import { networkInspect } from "#tsctl/network/inspect.ts";
 import { networkLs } from "#tsctl/network/ls.ts";
 import { networkPrune } from "#tsctl/network/prune.ts";
@@ -77,7 +84,16 @@ const NOUNS: readonly Noun[] = [
     name: "network",
     text: "Networks that connect services",
     group: "Networks and images:",
-    verbs: [networkCreate, networkLs, networkInspect, networkUpdate, networkRm, networkPrune],
+    verbs: [
+      networkCreate,
+      networkLs,
+      networkInspect,
+      networkUpdate,
+      networkConnect,
+      networkDisconnect,
+      networkRm,
+      networkPrune,
+    ],
   },
   {
     name: "image",
@@ -149,6 +165,12 @@ export const makeProgram = (cli: Cli, args: readonly string[]): Command => {
     const noun = program.command(name).description(text).helpGroup(group).helpCommand(false);
     if (args.includes(name)) for (const verb of verbs) verb(noun, cli);
   }
+  if (args.includes("run")) containerRun(program, cli);
+  else program.command("run").description(RUN_TEXT);
+  containerPs(program, cli);
+  containerInspect(program, cli);
+  containerStop(program, cli);
+  containerRm(program, cli);
   exec(program, cli);
   serviceLogs(program, cli);
   program.commandsGroup("This command:");

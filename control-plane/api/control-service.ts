@@ -7,7 +7,7 @@ import type { Random } from "#base/random.ts";
 import { streamExec, streamLogs } from "#control-plane/api/streams.ts";
 import { watchState } from "#control-plane/api/watch.ts";
 import { withoutSecrets } from "#control-plane/api/without-secrets.ts";
-import type { Broker } from "#control-plane/dispatcher/broker.ts";
+import type { Dispatcher } from "#control-plane/dispatcher/dispatcher.ts";
 import type { ReplicatedLog } from "#control-plane/log/log.ts";
 import type { ReplicatedState } from "#control-plane/manager/replicated-state.ts";
 import * as ops from "#control-plane/operations/index.ts";
@@ -20,16 +20,20 @@ export type ControlOptions = {
   readonly random: Random;
   readonly replicated: ReplicatedState;
   readonly log: ReplicatedLog;
-  readonly broker: Broker;
+  readonly dispatcher: Pick<Dispatcher, "broker" | "caughtUp">;
 };
+
+/** So long a command waits for the interface that it asked for to be there, or gone. */
+const WIRING_MS = 5_000;
 
 export const createControlService = ({
   replicated,
   log,
-  broker,
+  dispatcher,
   random,
 }: ControlOptions): Handlers<ControlDefinition> => {
   const { state, write } = replicated;
+  const { broker } = dispatcher;
 
   /** What was committed before this call is seen by it, whichever manager acknowledged it. */
   const read = async <T>(from: (state: ReadTx) => T): Promise<T> => {
@@ -89,10 +93,12 @@ export const createControlService = ({
     },
     async connectNetwork(request) {
       const { value } = await write((tx, ctx) => ops.connectNetwork(tx, ctx, request));
+      await dispatcher.caughtUp(value.nodeId, WIRING_MS);
       return { task: current("task", value) };
     },
     async disconnectNetwork(request) {
       const { value } = await write((tx, ctx) => ops.disconnectNetwork(tx, ctx, request));
+      await dispatcher.caughtUp(value.nodeId, WIRING_MS);
       return { task: current("task", value) };
     },
 

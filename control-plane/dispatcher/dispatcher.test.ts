@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { silentLogger } from "#base/log.ts";
+import { createQueue } from "#base/queue.ts";
 import { seededRandom } from "#base/random.ts";
 import { createManualClock } from "#control-plane/controllers/manual-clock.ts";
 import { createDispatcher } from "#control-plane/dispatcher/dispatcher.ts";
@@ -7,7 +8,8 @@ import { createMemoryLog } from "#control-plane/log/memory-log.ts";
 import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
 import { applyNodeSession, initCluster, registerNode } from "#control-plane/operations/index.ts";
 import { createState } from "#control-plane/state/state.ts";
-import { ClusterSpec, NodeDescription, NodeRole, NodeState } from "#proto/gen/types.ts";
+import type { AgentMessage } from "#proto/gen/dispatcher.ts";
+import { ClusterSpec, NodeDescription, NodeRole, NodeState, Task, TaskState } from "#proto/gen/types.ts";
 
 const HEARTBEAT_MS = 1_000;
 const NODES = ["m1", "m2", "w1"];
@@ -36,7 +38,7 @@ describe("nodes that do not come back after a change of leader", () => {
       ...{ managers: () => [], leaderAddr: () => "" },
     });
     const down = () => NODES.filter((id) => replicated.state.get("node", id)?.status?.state === NodeState.NODE_DOWN);
-    return { clock, dispatcher, down };
+    return { clock, dispatcher, down, replicated };
   };
 
   it("are down: the former leader's first, the others after three periods", async () => {
@@ -66,5 +68,50 @@ describe("nodes that do not come back after a change of leader", () => {
     dispatcher.stop("");
     await clock.pass(10 * HEARTBEAT_MS);
     expect(down()).to.deep.equal([]);
+  });
+
+  it("are waited for until they have done what they are told, while they have a session", async () => {
+    const { clock, dispatcher, replicated } = await setup();
+    dispatcher.start("m2");
+    const settled = async (promise: Promise<void>): Promise<boolean> => {
+      let done = false;
+      void promise.then(() => {
+        done = true;
+      });
+      await clock.pass(0);
+      return done;
+    };
+    expect(await settled(dispatcher.caughtUp("w1", 1_000))).to.equal(true);
+    const up = createQueue<AgentMessage>();
+    const start = { description: NodeDescription.fromPartial({ hostname: "w1" }), addr: "192.0.2.1", statuses: [] };
+    up.push({ message: { $case: "start", value: start } });
+    const peer = { nodeId: "w1", clusterId: "c1", role: "worker" } as const;
+    const down = dispatcher.handlers.session(up, { peer, signal: new AbortController().signal } as never);
+    const sequences: number[] = [];
+    void (async () => {
+      for await (const { message } of down)
+        if (message?.$case === "assignments") sequences.push(message.value.sequence);
+    })().catch(() => {});
+    const applied = (sequence: number) => up.push({ message: { $case: "applied", value: { sequence } } });
+    while (sequences.length === 0) await clock.pass(0);
+    const first = dispatcher.caughtUp("w1", 1_000);
+    expect(await settled(first)).to.equal(false);
+    applied(1);
+    expect(await settled(first)).to.equal(true);
+    await replicated.write((tx) =>
+      tx.put("task", Task.fromPartial({ id: "t", nodeId: "w1", status: { state: TaskState.TASK_ASSIGNED } })),
+    );
+    const second = dispatcher.caughtUp("w1", 1_000);
+    await clock.pass(100);
+    expect(sequences).to.deep.equal([1, 2]);
+    expect(await settled(second)).to.equal(false);
+    applied(2);
+    expect(await settled(second)).to.equal(true);
+    await replicated.write((tx) => tx.delete("task", "t"));
+    const third = dispatcher.caughtUp("w1", 1_000);
+    expect(await settled(third)).to.equal(false);
+    await clock.pass(1_000);
+    expect(await settled(third)).to.equal(true);
+    dispatcher.stop("");
   });
 });

@@ -36,6 +36,10 @@ type Session = {
   /** What the agent has not been told yet: key to item, or null for gone. */
   readonly pending: Map<string, Assignment | null>;
   flushing: (() => void) | undefined;
+  /** The agent is as the messages up to this one say. */
+  applied: number;
+  /** Who waits for that, and up to which message. */
+  readonly waiting: Set<{ readonly sequence: number; readonly done: () => void }>;
 };
 
 type Report = { readonly session: Session; readonly sequence: number; readonly updates: readonly TaskStatusUpdate[] };
@@ -47,6 +51,8 @@ export type Dispatcher = {
   start(formerLeader?: string): void;
   /** All sessions end; the agents look for the new leader. */
   stop(leaderAddr: string): void;
+  /** Resolves when the node has done all that it has to do now; at once without a session, after `limitMs` at the latest. */
+  caughtUp(nodeId: string, limitMs: number): Promise<void>;
   /** Sends every agent the managers' addresses. */
   announceManagers(): void;
 };
@@ -153,6 +159,7 @@ export const createDispatcher = ({
   // ---- sessions -------------------------------------------------------------------------------------------------
   const end = (session: Session, error: unknown): void => {
     session.flushing?.();
+    for (const waiter of session.waiting) waiter.done();
     session.out.fail(error);
     if (sessions.get(session.nodeId) === session) {
       sessions.delete(session.nodeId);
@@ -191,6 +198,8 @@ export const createDispatcher = ({
       sequence: 1,
       pending: new Map(),
       flushing: undefined,
+      applied: 0,
+      waiting: new Set(),
     };
     sessions.set(nodeId, session);
     active.heartbeats.beat(nodeId);
@@ -221,7 +230,10 @@ export const createDispatcher = ({
         report({ session, sequence: message.value.sequence, updates: message.value.updates });
         break;
       case "applied":
-        if (sessions.get(session.nodeId) === session) active?.leaving.applied(session.nodeId, message.value.sequence);
+        if (sessions.get(session.nodeId) !== session) break;
+        active?.leaving.applied(session.nodeId, message.value.sequence);
+        session.applied = message.value.sequence;
+        for (const waiter of session.waiting) if (waiter.sequence <= session.applied) waiter.done();
         break;
       case "description": {
         const description: NodeDescription = message.value;
@@ -304,6 +316,23 @@ export const createDispatcher = ({
         addr === "" ? {} : { leaderAddr: addr },
       );
       for (const session of [...sessions.values()]) end(session, error);
+    },
+    caughtUp(nodeId, limitMs) {
+      const session = sessions.get(nodeId);
+      const sequence = session === undefined ? 0 : session.sequence + (session.pending.size > 0 ? 1 : 0);
+      if (session === undefined || session.applied >= sequence) return Promise.resolve();
+      return new Promise((resolve) => {
+        const cancel = clock.after(limitMs, () => waiter.done());
+        const waiter = {
+          sequence,
+          done: () => {
+            cancel();
+            session.waiting.delete(waiter);
+            resolve();
+          },
+        };
+        session.waiting.add(waiter);
+      });
     },
     announceManagers() {
       for (const session of sessions.values()) onNode(session.nodeId, false);

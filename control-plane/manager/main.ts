@@ -96,7 +96,7 @@ const main = async (): Promise<void> => {
 
   const elsewhere = () => findLeader({ leadership, own: config.advertise, dial, connected, clock: realClock });
 
-  const control = createControlService({ replicated, log, broker: dispatcher.broker, random: systemRandom });
+  const control = createControlService({ replicated, log, dispatcher, random: systemRandom });
   const managerAddrs = () => log.status().members.map((m) => m.addr);
   addService(server, CaDefinition, createCaService(replicated, realClock, managerAddrs), { elsewhere });
   addService(server, ControlDefinition, control, {

@@ -97,7 +97,7 @@ export const startTestManager = async (heartbeatMs = 5_000): Promise<TestManager
     CaDefinition,
     createCaService(replicated, realClock, () => [address]),
   );
-  addService(server, ControlDefinition, createControlService({ replicated, log, broker: dispatcher.broker, random }), {
+  addService(server, ControlDefinition, createControlService({ replicated, log, dispatcher, random }), {
     guard: managersOnly(replicated.state, CLUSTER),
   });
   addService(server, DispatcherDefinition, dispatcher.handlers);

@@ -60,7 +60,8 @@ const createCluster = async () => {
     createCaService(replicated, { ...createManualClock(), now: Date.now }, () => [address.own]),
   );
   const broker = createBroker(() => false, String, createManualClock());
-  addService(server, ControlDefinition, createControlService({ replicated, log, broker, random }), {
+  const dispatcher = { broker, caughtUp: () => Promise.resolve() };
+  addService(server, ControlDefinition, createControlService({ replicated, log, dispatcher, random }), {
     guard: managersOnly(replicated.state, "c1"),
   });
   const source = identitySource({ keyPem, certificatePem, caPem: ca.certificatePem });
