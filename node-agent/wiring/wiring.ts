@@ -77,9 +77,12 @@ const bridgesOfUsers = ({ networks }: View): ReadonlySet<string> =>
 /** After this failed a container may still connect to a backend that has left. */
 const leavesBackends = (object: string): boolean => object === "plan" || object.includes(": nft ");
 
-/** What of a task this node's kernel shows. */
+/** Of what this node's kernel shows. A task whose status alone has changed is a new object too. */
 const sameWiring = (a: Task | undefined, b: Task | undefined): boolean =>
-  a === b || (a?.attachments === b?.attachments && a?.ports === b?.ports && a?.desiredState === b?.desiredState);
+  a === b ||
+  (a?.desiredState === b?.desiredState &&
+    isDeepStrictEqual(a?.attachments, b?.attachments) &&
+    isDeepStrictEqual(a?.ports, b?.ports));
 
 export type WiringOptions = {
   readonly runDir: string;
