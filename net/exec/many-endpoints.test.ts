@@ -50,7 +50,7 @@ describe("an overlay with more endpoints than a bridge has ports", function () {
       segment.exec("ip", "link", "set", "segment", "up");
       for (const side of [0, 1] as const) {
         const host = scratchHost();
-        hosts.push({ ...host, reconciler: new Reconciler(host.place, { portsPerBridge: 2 }) });
+        hosts.push({ ...host, reconciler: new Reconciler(host.place, { limits: { portsPerBridge: 2 } }) });
         const ip = (command: string) => void segment.exec("ip", ...command.split(" "));
         ip(`link add p${side} master segment type veth peer name uplink netns ${host.netns.name}`);
         ip(`link set p${side} up`);

@@ -25,7 +25,7 @@ describe("events of several namespaces", () => {
   });
 
   const until = async (condition: () => boolean): Promise<void> => {
-    while (!condition()) await new Promise((done) => setTimeout(done, 1));
+    for (events.drain(); !condition(); events.drain()) await new Promise((done) => setTimeout(done, 1));
   };
   const topics = (ns: string): Set<string> => new Set(seen.filter((s) => s.ns === ns).map((s) => s.event.topic));
   const damage = ({ exec }: ScratchNetns): void => {

@@ -139,7 +139,7 @@ const OUR_KINDS: ReadonlySet<string> = new Set<TargetLink["kind"]>([
   "vlan",
 ]);
 
-const isOurs = (ns: string, link: LinkState): boolean => {
+export const isOurs = (ns: string, link: LinkState): boolean => {
   if (!OUR_KINDS.has(link.kind)) return false;
   return isOverlayNs(ns) || link.inGroup || link.alias.startsWith(MARK) || (ns === "" && isOurHostName(link.name));
 };

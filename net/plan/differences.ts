@@ -49,6 +49,14 @@ export const differencesOf = (ops: readonly NetOp[], target: Target, observed: H
   return found;
 };
 
+/** As one line, for logs. */
+export const renderDifference = ({ kind, namespace, object, problem, expected, found }: Difference): string => {
+  const where = namespace === "" ? "host" : namespace;
+  const what = `${where}: ${kind} ${object}`;
+  if (problem === "differs") return `${what}: ${found || "nothing"} instead of ${expected}`;
+  return `${what}: ${problem}${expected || found ? ` (${expected || found})` : ""}`;
+};
+
 /** How many objects a target consists of. */
 export const countObjects = (target: Target): number => {
   let count = 0;
@@ -133,9 +141,7 @@ const differenceOf = (op: NetOp, target: Target, observed: HostState): Found | u
     case "neigh-set": {
       const existing = have?.neighbours.get(neighbourKey(op));
       if (existing === undefined) return missing("neighbour", `${op.ip} on ${op.link}`, op.mac);
-      return existing.mac === op.mac
-        ? undefined
-        : differs("neighbour", `${op.ip} on ${op.link}`, op.mac, existing.mac);
+      return existing.mac === op.mac ? undefined : differs("neighbour", `${op.ip} on ${op.link}`, op.mac, existing.mac);
     }
     case "neigh-del":
       return unexpected("neighbour", `${op.ip} on ${op.link}`, op.mac);
