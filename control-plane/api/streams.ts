@@ -85,7 +85,7 @@ export async function* streamExec(
   signal.addEventListener("abort", () => stream.close(), { once: true });
   void (async () => {
     for (let m = await iterator.next(); !m.done; m = await iterator.next())
-      stream.send({ frame: { $case: "exec", value: m.value } });
+      await stream.send({ frame: { $case: "exec", value: m.value } });
   })().catch(() => stream.close());
   try {
     for await (const { frame } of stream.frames) if (frame?.$case === "exec") yield frame.value;

@@ -24,7 +24,7 @@ describe("watch", () => {
       },
     };
     const controller = new AbortController();
-    const context: RpcContext = { peer: undefined, address: "", signal: controller.signal };
+    const context: RpcContext = { peer: undefined, address: "", signal: controller.signal, reset: () => {} };
     const events = watchState(watched, { selectors }, context);
     let commands = 0;
     const put = (id: string, serviceId = "s"): void => {

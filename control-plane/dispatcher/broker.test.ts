@@ -30,7 +30,7 @@ describe("broker of streams", () => {
       const frames = createQueue<AgentFrame>();
       const controller = new AbortController();
       const peer = { nodeId, clusterId: "c", role: "worker" as const };
-      const context: RpcContext = { peer, address: "", signal: controller.signal };
+      const context: RpcContext = { peer, address: "", signal: controller.signal, reset: () => {} };
       const out = broker.serve(frames, context)[Symbol.asyncIterator]();
       return { frames, out, abort: () => controller.abort() };
     };

@@ -9,12 +9,15 @@ import type { RpcContext } from "#proto/rpc/server.ts";
 import { fromErrorDetail } from "#proto/rpc/status.ts";
 
 const OPEN_TIMEOUT_MS = 10_000;
+/** Messages that wait for the agent; more than that wait with their sender. */
+const MOST_WAITING = 8;
 
 export type AgentStream = {
   /** Ends when the agent is done; throws the error that the agent sent. */
   readonly frames: AsyncIterable<AgentFrame>;
-  send(frame: ClientFrame): void;
-  /** Tells the agent that nobody listens any more; `frames` ends. */
+  /** Resolves when the agent takes more, or nothing any more. */
+  send(frame: ClientFrame): Promise<void>;
+  /** Tells the agent, unless it is done, that nobody listens any more; `frames` ends. */
   close(): void;
 };
 
@@ -33,10 +36,16 @@ export type Broker = {
 };
 
 /** What the agent sends, until it is done or `over`. */
-async function* framesUntil(frames: AsyncIterator<AgentFrame>, over: Latch): AsyncGenerator<AgentFrame> {
+async function* framesUntil(
+  frames: AsyncIterator<AgentFrame>,
+  over: Latch,
+  onDone: () => void,
+): AsyncGenerator<AgentFrame> {
   for (;;) {
     const step = await over.orOpen(frames.next());
-    if (step === undefined || step.done) return;
+    if (step === undefined) return;
+    if (step.done || step.value.frame?.$case === "error") onDone();
+    if (step.done) return;
     if (step.value.frame?.$case === "error") throw fromErrorDetail(step.value.frame.value);
     yield step.value;
   }
@@ -92,15 +101,24 @@ export const createBroker = (
         throw new TswarmError("not_found", `nobody waits for the stream ${id || "(none named)"}: its client has gone`);
       const out = createQueue<ClientFrame>();
       const over = createLatch();
+      let done = false;
       const close = (): void => {
+        if (over.isOpen()) return;
         out.end();
         over.open();
+        // It may read nothing at the moment: what a program's input waits for would hide the end.
+        if (!done) context.reset();
       };
       // The agent's end is lost.
       context.signal.addEventListener("abort", () => out.end(), { once: true });
       waiter.connect({
-        frames: framesUntil(iterator, over),
-        send: (frame) => out.push(frame),
+        frames: framesUntil(iterator, over, () => {
+          done = true;
+        }),
+        send(frame) {
+          out.push(frame);
+          return out.room(MOST_WAITING);
+        },
         close,
       });
       yield* out;

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -229,5 +230,103 @@ describe("logs and exec from client to container", () => {
     expect(await failing("x9"))
       .to.have.property("message")
       .that.contains("is not on this node any more");
+  });
+
+  describe("back pressure", () => {
+    const PIECE = Buffer.alloc(64 << 10, "x");
+    /** What waits on the way, in pieces: queues, grpc's buffers and windows of two connections. */
+    const ON_THE_WAY = 120;
+    const LIMIT = 400;
+    /** Resolves when the number has stopped growing. */
+    const stalled = async (count: () => number): Promise<number> => {
+      for (let last = -1, same = 0; same < 3; ) {
+        same = last === count() && last > 0 ? same + 1 : 0;
+        last = count();
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      return count();
+    };
+    /** Starts `cat`, then gives pieces of input as fast as they are taken. */
+    const feed = (pieces: number, signal?: AbortSignal) => {
+      let taken = 0;
+      const inputs = async function* (): AsyncGenerator<ExecInput> {
+        yield start("t1");
+        for (; taken < pieces; taken++) yield { input: { $case: "stdin", value: PIECE } };
+        yield { input: { $case: "stdinClosed", value: true } };
+      };
+      return { outputs: exec(inputs(), signal), taken: () => taken };
+    };
+    const drain = (outputs: AsyncIterable<unknown>) =>
+      (async () => {
+        for await (const _ of outputs);
+      })().catch(() => {});
+
+    it("input waits with its sender while the program does not read", async () => {
+      const { outputs, taken } = feed(LIMIT);
+      const reading = drain(outputs);
+      expect(await stalled(taken)).to.be.lessThan(ON_THE_WAY);
+      expect(handle.stdin.writableLength).to.be.at.most(2 * PIECE.length);
+      let read = 0;
+      handle.stdin.on("data", (data: Buffer) => {
+        read += data.length;
+      });
+      await reading;
+      expect(read).to.equal(LIMIT * PIECE.length);
+      await until("the agent is done", () => serving === 0);
+    });
+
+    it("a program that ends without having read its input is over", async () => {
+      const { outputs, taken } = feed(LIMIT);
+      const reading = drain(outputs);
+      await stalled(taken);
+      handle.stdout.end();
+      handle.stderr.end();
+      handle.exit.resolve(0);
+      await reading;
+      await until("the agent is done", () => serving === 0);
+      expect(killed).to.equal(0);
+    });
+
+    it("a client that goes while its input waits ends the program", async () => {
+      const controller = new AbortController();
+      const { outputs, taken } = feed(LIMIT, controller.signal);
+      const reading = drain(outputs);
+      await stalled(taken);
+      controller.abort();
+      await reading;
+      await until("killed", () => killed > 0);
+      await until("the agent is done", () => serving === 0);
+    });
+
+    for (const leaves of [false, true])
+      it(`output waits in the program while the client does not read${leaves ? "; one that goes ends the program" : ""}`, async () => {
+        const controller = new AbortController();
+        const inputs = createQueue<ExecInput>();
+        inputs.push(start("t1"));
+        const outputs = exec(inputs, controller.signal)[Symbol.asyncIterator]();
+        expect((await outputs.next()).value.output.$case).to.equal("started");
+        let written = 0;
+        const writing = (async () => {
+          for (; written < LIMIT && !handle.stdout.writableEnded; written++)
+            if (!handle.stdout.write(PIECE)) await Promise.race([once(handle.stdout, "drain"), handle.exit.promise]);
+        })();
+        expect(await stalled(() => written)).to.be.lessThan(ON_THE_WAY);
+        if (leaves) {
+          controller.abort();
+          await until("killed", () => killed > 0);
+        } else {
+          let read = 0;
+          while (read < LIMIT * PIECE.length) {
+            const { value } = await outputs.next();
+            read += value.output.value.length;
+          }
+          await writing;
+          handle.stdin.emit("end");
+          expect((await outputs.next()).value.output).to.deep.equal({ $case: "exitCode", value: 0 });
+          inputs.end();
+        }
+        await outputs.return?.();
+        await until("the agent is done", () => serving === 0);
+      });
   });
 });

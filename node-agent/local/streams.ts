@@ -1,6 +1,7 @@
 // Streams that a manager asked for: logs of this node's tasks, and exec in them. The agent opens the stream.
 import type { Client } from "@grpc/grpc-js";
 import { refuse, TswarmError } from "#base/errors.ts";
+import { createLatch } from "#base/latch.ts";
 import { createQueue, type Queue } from "#base/queue.ts";
 import { readLogs } from "#node-agent/logs/read-logs.ts";
 import type { TaskRunner } from "#node-agent/reconcile/task-runner.ts";
@@ -18,7 +19,10 @@ import { createClient } from "#proto/rpc/client.ts";
 import { toErrorDetail } from "#proto/rpc/status.ts";
 
 const LINES_PER_MESSAGE = 256;
-/** Messages that wait for the network; then the log is not read, and the program's output is left in its pipe. */
+/**
+ * Messages that wait for the network: then the log is not read, and the program's output is left in its pipe. Messages that
+ * wait for the program: then the network is not read, and its input waits with its sender.
+ */
 const MOST_WAITING = 16;
 
 export type StreamContext = { readonly nodeId: string; readonly tasks: TaskRunner; readonly runtime: Runtime };
@@ -64,6 +68,7 @@ const execIn = async (
   { tasks, runtime }: StreamContext,
   out: Queue<AgentFrame>,
   input: AsyncIterable<ClientFrame>,
+  signal: AbortSignal,
 ): Promise<void> => {
   const found = tasks.get(taskId);
   if (!found || !start)
@@ -84,6 +89,13 @@ const execIn = async (
       await out.room(MOST_WAITING);
     }
   };
+  const over = createLatch();
+  // The client has gone: nobody would ever end what it started. Not after its end: the number may be another's by then.
+  const kill = () => {
+    if (!over.isOpen()) handle.kill();
+  };
+  signal.addEventListener("abort", kill, { once: true });
+  if (signal.aborted) kill();
   const outputs = Promise.all([forward(handle.stdout, "stdout"), forward(handle.stderr, "stderr")]);
   // Seen below; until then nobody waits for it.
   outputs.catch(() => {});
@@ -93,17 +105,17 @@ const execIn = async (
       const message = frame.value.input;
       if (message?.$case === "stdin") {
         // What comes after the end of input has nowhere to go.
-        if (handle.stdin.writable) handle.stdin.write(message.value);
+        if (handle.stdin.writable)
+          await over.orOpen(new Promise((taken) => handle.stdin.write(message.value, () => taken(true))));
       } else if (message?.$case === "stdinClosed") handle.stdin.end();
       else if (message?.$case === "resize") handle.resize(message.value);
       else if (message?.$case === "signal") handle.kill(message.value);
     }
   })()
     .catch(() => {})
-    // The client has gone: nobody would ever end what it started.
-    .finally(() => handle.kill());
+    .finally(kill);
   if (!start.stdin) handle.stdin.end();
-  const code = await handle.exit;
+  const code = await handle.exit.finally(over.open);
   await outputs;
   out.push({ frame: { $case: "exec", value: { output: { $case: "exitCode", value: code } } } });
 };
@@ -116,19 +128,23 @@ export const serveStream = async (
   const out = createQueue<AgentFrame>();
   const controller = new AbortController();
   out.push({ frame: { $case: "streamId", value: streamId } });
-  const frames = createClient(DispatcherDefinition, channel).serve(out);
   const input = createQueue<ClientFrame>();
+  const onOver = () => {
+    input.end();
+    controller.abort();
+  };
+  const frames = createClient(DispatcherDefinition, channel).serve(out, { onOver });
   const reading = (async () => {
-    for await (const frame of frames) input.push(frame);
+    for await (const frame of frames) {
+      input.push(frame);
+      await input.room(MOST_WAITING);
+    }
   })()
     .catch(() => {})
-    .finally(() => {
-      input.end();
-      controller.abort();
-    });
+    .finally(onOver);
   try {
     if (request?.$case === "logs") await logsOf(request.value, context, out, controller.signal);
-    else if (request?.$case === "exec") await execIn(request.value, context, out, input);
+    else if (request?.$case === "exec") await execIn(request.value, context, out, input, controller.signal);
     else
       throw new TswarmError(
         "unsupported",
@@ -138,5 +154,7 @@ export const serveStream = async (
     out.push({ frame: { $case: "error", value: toErrorDetail(error) } });
   }
   out.end();
+  // What comes now is read, so that the end is seen, and dropped.
+  input.end();
   await reading;
 };

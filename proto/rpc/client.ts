@@ -21,7 +21,12 @@ import {
 } from "#proto/rpc/definition.ts";
 import { fromServiceError } from "#proto/rpc/status.ts";
 
-export type RpcOptions = { readonly signal?: AbortSignal; readonly deadlineMs?: number };
+export type RpcOptions = {
+  readonly signal?: AbortSignal;
+  readonly deadlineMs?: number;
+  /** Called when a call with a stream of responses is over; if it failed or was reset also while its reader does not read. */
+  readonly onOver?: () => void;
+};
 
 type ClientMethod<M extends MethodDefinition> = M["requestStream"] extends true
   ? M["responseStream"] extends true
@@ -91,6 +96,7 @@ async function* responses(
 ): AsyncGenerator<unknown> {
   const abort = () => call.cancel();
   options.signal?.addEventListener("abort", abort, { once: true });
+  if (options.onOver) call.once("status", options.onOver);
   try {
     if (options.signal?.aborted) call.cancel();
     for await (const message of call) yield message;

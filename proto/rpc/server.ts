@@ -30,6 +30,11 @@ export type RpcContext = {
   readonly address: string;
   /** Aborted when the call is cancelled, its connection is lost or it has ended. */
   readonly signal: AbortSignal;
+  /**
+   * Ends the call at once, without a status, and drops what waits to be sent: an orderly end would wait behind it, for ever
+   * when the caller does not read on.
+   */
+  reset(): void;
 };
 
 type Handler<M extends MethodDefinition> = M["requestStream"] extends true
@@ -73,6 +78,15 @@ export const peerOf = (call: Pick<Call, "getAuthContext">): Peer | undefined => 
     clusterId: subject.O ?? "",
     role: subject.OU === "tswarm-manager" ? "manager" : "worker",
   };
+};
+
+/** RFC 9113 section 7 */
+const HTTP2_CANCEL = 8;
+
+/** grpc-js lets only its clients reset a stream: a server's is private. */
+const resetStream = (call: Call): void => {
+  const { stream } = (call as unknown as { call: { stream: { close(code: number): void } } }).call;
+  stream.close(HTTP2_CANCEL);
 };
 
 /** Writes all of `source`, waiting where the stream is full. */
@@ -158,7 +172,12 @@ const serve = async (
   const controller = new AbortController();
   call.on("cancelled", () => controller.abort());
   try {
-    const context = { peer: callerOf(call) ?? options.local, address: call.getPeer(), signal: controller.signal };
+    const context: RpcContext = {
+      peer: callerOf(call) ?? options.local,
+      address: call.getPeer(),
+      signal: controller.signal,
+      reset: () => resetStream(call),
+    };
     options.guard?.(name, context);
     const channel = await options.elsewhere?.();
     if (channel) {
