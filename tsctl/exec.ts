@@ -1,5 +1,6 @@
 // Runs a command in a task's container, wherever it is, with the user's keyboard and terminal.
 import { type Issue, refuseAll, TswarmError } from "#base/errors.ts";
+import { createQueue, type Queue } from "#base/queue.ts";
 import { splitPair } from "#control-plane/stack/quantities.ts";
 import type { ExecInput } from "#proto/gen/control.ts";
 import type { Cli, Verb } from "#tsctl/cli.ts";
@@ -8,31 +9,8 @@ import { withoutOptimisation } from "#tsctl/steady.ts";
 
 type Options = { interactive?: true; tty?: true; env: string[]; user?: string; workdir?: string };
 
-/** What is to be sent, in order, for as long as it is open. */
-const queue = <T>() => {
-  const held: T[] = [];
-  let wake: () => void = () => {};
-  let open = true;
-  return {
-    push: (item: T) => {
-      held.push(item);
-      wake();
-    },
-    close: () => {
-      open = false;
-      wake();
-    },
-    items: async function* () {
-      for (;;) {
-        while (held.length > 0) yield held.shift()!;
-        if (!open) return;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    },
-  };
-};
+/** Messages that wait for the connection; then standard input is not read. */
+const MOST_WAITING = 16;
 
 const environment = (written: readonly string[], cli: Cli): Record<string, string> => {
   const issues: Issue[] = [];
@@ -47,9 +25,12 @@ const environment = (written: readonly string[], cli: Cli): Record<string, strin
   return env;
 };
 
-const sendInput = async (cli: Cli, push: (input: ExecInput) => void) => {
-  for await (const bytes of cli.in.bytes()) push({ input: { $case: "stdin", value: Buffer.from(bytes) } });
-  push({ input: { $case: "stdinClosed", value: true } });
+const sendInput = async (cli: Cli, inputs: Queue<ExecInput>) => {
+  for await (const bytes of cli.in.bytes()) {
+    inputs.push({ input: { $case: "stdin", value: Buffer.from(bytes) } });
+    await inputs.room(MOST_WAITING);
+  }
+  inputs.push({ input: { $case: "stdinClosed", value: true } });
 };
 
 /** @return the command's exit code */
@@ -60,7 +41,7 @@ export const runExec = async (cli: Cli, ref: string, command: string[], options:
     throw new TswarmError("invalid", "--tty: standard input is not a terminal. Leave out --tty to pipe something in.");
   await withoutOptimisation();
   const control = await cli.control();
-  const inputs = queue<ExecInput>();
+  const inputs = createQueue<ExecInput>();
   const start = {
     ref,
     command,
@@ -80,16 +61,16 @@ export const runExec = async (cli: Cli, ref: string, command: string[], options:
   const onInterrupt = () => inputs.push({ input: { $case: "signal", value: "SIGINT" } });
   const interrupt = cli.interrupt();
   interrupt.addEventListener("abort", onInterrupt, { once: true });
-  if (options.interactive) void sendInput(cli, inputs.push).catch(() => inputs.close());
+  if (options.interactive) void sendInput(cli, inputs).catch(inputs.end);
   let code: number | undefined;
   try {
-    for await (const { output } of control.exec(inputs.items())) {
+    for await (const { output } of control.exec(inputs)) {
       if (output?.$case === "stdout") cli.out.write(output.value);
       else if (output?.$case === "stderr") cli.err.write(output.value);
       else if (output?.$case === "exitCode") code = output.value;
     }
   } finally {
-    inputs.close();
+    inputs.end();
     for (const back of undo) back();
     interrupt.removeEventListener("abort", onInterrupt);
   }

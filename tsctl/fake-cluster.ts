@@ -204,7 +204,7 @@ export type FakeOptions = {
   readonly interrupt?: AbortSignal;
   readonly control?: Partial<Control>;
   /** What is typed. */
-  readonly input?: string;
+  readonly input?: string | AsyncIterable<Uint8Array>;
 };
 
 /** Runs one command line against the cluster and says what it wrote and how it ended. Without one, it must not dial. */
@@ -237,7 +237,8 @@ export const tsctl = async (
       isTTY: false,
       raw: () => () => {},
       bytes: async function* () {
-        if (options.input !== undefined) yield Buffer.from(options.input);
+        if (typeof options.input === "object") yield* options.input;
+        else if (options.input !== undefined) yield Buffer.from(options.input);
       },
     },
     env: options.env ?? {},

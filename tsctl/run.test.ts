@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
+import type { ExecInput } from "#proto/gen/control.ts";
 import { NetworkAttachmentConfig, NetworkSpec, TaskState, UpdateState } from "#proto/gen/types.ts";
 import type { Control, NodeLocal } from "#tsctl/cli.ts";
 import { FakeCluster, NOW, tsctl } from "#tsctl/fake-cluster.ts";
@@ -309,6 +310,28 @@ node3-012345     node-3     Down      Active                          0.1.0
       (await tsctl(undefined, ["stack", "config", "-c", "s.yaml"], { files, env: { IMAGE: "i" } })).out,
     );
     expect(config.services[0].annotations.name).to.equal("stack_web");
+  });
+
+  it("exec reads its input no faster than the connection takes it", async () => {
+    let read = 0;
+    const input = async function* () {
+      for (; read < 100; read++) yield Buffer.from("x");
+    };
+    let before = 0;
+    const control = {
+      exec: async function* (inputs: AsyncIterable<ExecInput>) {
+        for await (const message of inputs) {
+          if (message.input?.$case === "start") await new Promise((resolve) => setTimeout(resolve, 20));
+          before ||= read;
+          if (message.input?.$case === "stdinClosed") break;
+        }
+        yield { output: { $case: "exitCode", value: 0 } };
+      },
+    } as unknown as Partial<Control>;
+    const ran = await tsctl(new FakeCluster(), ["exec", "-i", "client.1", "cat"], { control, input: input() });
+    expect(ran.code).to.equal(0);
+    expect(before).to.be.within(1, 16);
+    expect(read).to.equal(100);
   });
 
   it("exec passes the exit code and both outputs on", async () => {

@@ -2,6 +2,7 @@
 // library. Wire format: github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md. No compression, no retries, no load balancing.
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
 import { type ErrorCode, TswarmError } from "#base/errors.ts";
+import { createLatch } from "#base/latch.ts";
 import { ErrorDetail } from "#proto/gen/control.ts";
 import { type MethodDefinition, methodPath, type RpcDefinition } from "#proto/rpc/definition.ts";
 
@@ -76,13 +77,14 @@ async function* messages(stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer> 
 }
 
 const send = async (stream: ClientHttp2Stream, method: MethodDefinition, requests: AsyncIterable<unknown>) => {
-  const closed = new Promise<void>((resolve) => stream.once("close", resolve));
+  const closed = createLatch();
+  stream.once("close", closed.open);
   const iterator = requests[Symbol.asyncIterator]();
   for (;;) {
-    const step = await Promise.race([iterator.next(), closed]);
+    const step = await closed.orOpen(iterator.next());
     if (!step || step.done || stream.destroyed) break;
     const more = stream.write(frame(method.requestType.encode(step.value).finish()));
-    if (!more) await Promise.race([new Promise<void>((resolve) => stream.once("drain", resolve)), closed]);
+    if (!more) await closed.orOpen(new Promise<void>((resolve) => stream.once("drain", resolve)));
   }
   if (!stream.destroyed) stream.end();
   // Not awaited: a generator that waits for input would hold this for ever.
