@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import type { TswarmError } from "#base/errors.ts";
-import { advertiseAddress, hostPort } from "#node-agent/local/advertise-address.ts";
+import { advertiseAddress, hostPort, listenAddress } from "#node-agent/local/advertise-address.ts";
 
 describe("advertised address", () => {
   const one = new Map([["eth0", ["192.0.2.1", "2001:db8::1"]]]);
@@ -17,6 +17,7 @@ describe("advertised address", () => {
     ["2001:db8::1", two, "2001:db8::1", 2377],
     ["[2001:db8::1]:3000", two, "2001:db8::1", 3000],
     ["[2001:db8::1]", two, "2001:db8::1", 2377],
+    ["2001:DB8:0:0::1", two, "2001:db8::1", 2377],
   ] as const)
     it(`"${given}" of ${[...own.keys()].join(" ")}`, () =>
       expect(advertiseAddress(given, own)).to.deep.equal({ host, port }));
@@ -42,6 +43,17 @@ describe("advertised address", () => {
       expect(issue!.field).to.equal("advertise-addr");
       expect(issue!.reason).to.match(reason);
     });
+
+  for (const [given, advertised, listen] of [
+    ["", "192.0.2.1", "0.0.0.0:3000"],
+    ["", "2001:db8::1", "[::]:3000"],
+    ["192.0.2.9", "192.0.2.1", "192.0.2.9:3000"],
+    ["192.0.2.9:4000", "192.0.2.1", "192.0.2.9:4000"],
+    ["2001:db8::9", "2001:db8::1", "[2001:db8::9]:3000"],
+    ["[2001:db8::9]:4000", "2001:db8::1", "[2001:db8::9]:4000"],
+  ] as const)
+    it(`a manager that is to listen at "${given}" and that others reach at ${advertised}`, () =>
+      expect(listenAddress(given, { host: advertised, port: 3000 })).to.equal(listen));
 
   it("writes IPv6 addresses in brackets", () => {
     expect(hostPort("2001:db8::1", 80)).to.equal("[2001:db8::1]:80");

@@ -1,4 +1,4 @@
-// Which of the host's addresses the others shall use.
+// Which of the host's addresses the others shall use, and where a manager listens.
 
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
@@ -9,11 +9,21 @@ export const MANAGER_PORT = 2377;
 export const hostPort = (host: string, port: number): string =>
   host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 
-const split = (text: string): { host: string; port: number } => {
-  if (isIP(text)) return { host: text, port: MANAGER_PORT };
+/** As the system writes it: "2001:DB8:0::1" is "2001:db8::1". */
+const canonical = (host: string): string =>
+  isIP(host) === 6 ? (URL.parse(`http://[${host}]`)?.hostname.slice(1, -1) ?? host) : host;
+
+const split = (text: string, defaultPort = MANAGER_PORT): { host: string; port: number } => {
+  if (isIP(text)) return { host: canonical(text), port: defaultPort };
   const match = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(text);
-  if (!match) return { host: text, port: MANAGER_PORT };
-  return { host: match[1] ?? match[2]!, port: match[3] === undefined ? MANAGER_PORT : Number(match[3]) };
+  if (!match) return { host: text, port: defaultPort };
+  return { host: canonical(match[1] ?? match[2]!), port: match[3] === undefined ? defaultPort : Number(match[3]) };
+};
+
+/** `given` is an address, with or without port, or empty: every address of the family that the others use. */
+export const listenAddress = (given: string, advertised: { readonly host: string; readonly port: number }): string => {
+  const { host, port } = split(given || (isIP(advertised.host) === 6 ? "::" : "0.0.0.0"), advertised.port);
+  return hostPort(host, port);
 };
 
 /** Addresses of this host that another host could reach, by interface. */

@@ -14,7 +14,7 @@ import { deleteIdentity, loadIdentity, type Membership, saveIdentity } from "#ba
 import { certificateDigest, createCa, createKeyAndRequest, issueCertificate, readCertificate } from "#base/node/pki.ts";
 import type { Random } from "#base/random.ts";
 import type { AgentConfig } from "#node-agent/config.ts";
-import { advertiseAddress, hostAddresses, hostPort } from "#node-agent/local/advertise-address.ts";
+import { advertiseAddress, hostAddresses, hostPort, listenAddress } from "#node-agent/local/advertise-address.ts";
 import { keepRenewed, type Validity } from "#node-agent/local/certificate-renewal.ts";
 import { type ManagerProcess, startManagerProcess } from "#node-agent/local/manager-process.ts";
 import { requestCertificate } from "#node-agent/local/request-certificate.ts";
@@ -346,11 +346,6 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
 
   const ownName = () => config.hostname ?? hostname();
 
-  const listenAddress = (given: string, port: number): string => {
-    if (given === "") return `0.0.0.0:${port}`;
-    return /:\d+$/.test(given) ? given : hostPort(given, port);
-  };
-
   return {
     session: () => session,
     async resume() {
@@ -395,7 +390,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
             spec: { ...request.spec, name: request.name || request.spec?.name || "default" },
           }),
         );
-        save({ advertise, listen: listenAddress(request.listenAddr, port), managers: [advertise] });
+        save({ advertise, listen: listenAddress(request.listenAddr, { host, port }), managers: [advertise] });
         saveIdentity(identityDir, identity);
         membership = { ...identity, nodeId, clusterId, role: "manager" };
         await startManager();
@@ -418,7 +413,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
         const { identity, answer } = await introduce(request, caDigest, host);
         save({
           advertise: hostPort(host, port),
-          listen: listenAddress(request.listenAddr, port),
+          listen: listenAddress(request.listenAddr, { host, port }),
           managers: answer.managerAddrs,
         });
         saveIdentity(identityDir, identity);

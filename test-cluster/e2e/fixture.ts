@@ -13,12 +13,16 @@ export const startCluster = async (
   nodes = 3,
   managers = 3,
   flags: string[] = [],
+  family: 4 | 6 = 4,
 ): Promise<TestCluster> => {
   await findCluster(name)?.down();
   const { images } = await ensureImages();
   const cluster = await createCluster({ name, number, nodes });
   try {
-    await formCluster(cluster, managers, flags);
+    // With 6 nodes have no IPv4 address that anything could fall back on.
+    if (family === 6)
+      for (const node of cluster.layout.nodes) cluster.onHost(node.name, "ip", "-4", "addr", "flush", "dev", "eth0");
+    await formCluster(cluster, managers, flags, family);
     loadImages(
       cluster,
       images.map((i) => i.archive),
