@@ -3,7 +3,15 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
-import { startCluster } from "#test-cluster/e2e/fixture.ts";
+import { eventually, list, refused, startCluster } from "#test-cluster/e2e/fixture.ts";
+import {
+  expectedSource,
+  LOOPBACK,
+  PORT_CELLS,
+  type PortCell,
+  type PortClient,
+  renderPorts,
+} from "#test-cluster/e2e/reachability-ports.ts";
 import { type Answer, askAll, type Question } from "#test-cluster/e2e/reachability-probe.ts";
 import { AXES, CELLS, type Cell, expectedOf, renderMatrix } from "#test-cluster/e2e/reachability-rules.ts";
 import {
@@ -15,6 +23,7 @@ import {
   serverOn,
 } from "#test-cluster/e2e/reachability-stack.ts";
 import { ROOT, type TestCluster, tsctl } from "#test-cluster/netns/cluster.ts";
+import { liveContainers } from "#test-cluster/netns/containers.ts";
 import { run } from "#test-cluster/netns/system.ts";
 
 const NAME = "tswreach";
@@ -33,11 +42,25 @@ describe("reachability", function () {
     run("ip", ["-n", ns, "addr", "add", `${outside(NUMBER)[6]}/64`, "dev", "br0", "nodad"]);
     const file = join(cluster.layout.dir, "reachability.json");
     writeFileSync(file, reachabilityStack(NUMBER));
-    at("node1", "stack", "deploy", "--no-detach", "-c", file, "r");
+    at("node1", "stack", "deploy", "-c", file, "r");
+    await eventually("all services run", 60_000, () =>
+      list(cluster, "node1", "service", "ls").every(({ Replicas }) => Replicas === "1/1"),
+    );
   });
   after(() => cluster?.down());
 
   const taskOf = (service: string) => `r_${service}.1`;
+  /** The command line that runs a program in the task of a service. */
+  const inside = (service: string): string[] => {
+    const { socket } = cluster.node("node1");
+    return [join(ROOT, "bin/tsctl"), "--host", `unix:${socket}`, "exec", taskOf(service)];
+  };
+  /** The same programs on the machine outside of the nodes. */
+  const outsideOf = (service: string): string[] => {
+    const [{ ID: id = "" } = {}] = list(cluster, "node1", "service", "ps", `r_${service}`);
+    const { pid } = liveContainers(cluster).find(({ taskId }) => taskId.startsWith(id))!;
+    return ["nsenter", `--net=/run/netns/${cluster.layout.switchNetns}`, `--mount=/proc/${pid}/ns/mnt`];
+  };
   const nodeAddress = (host: Cell["host"], family: 4 | 6): string => {
     const { ipv4, ipv6 } = cluster.node(PLACES[host]);
     return family === 4 ? ipv4 : ipv6;
@@ -73,9 +96,8 @@ describe("reachability", function () {
     await Promise.all(
       AXES.driver.map(async (driver) => {
         const cells = asked.filter((cell) => cell.driver === driver);
-        const client = [join(ROOT, "bin/tsctl"), "--host", `unix:${cluster.node("node1").socket}`, "exec"];
         const questions = cells.map((cell) => questionOf(cell, addresses));
-        const got = await askAll([...client, taskOf(clientOn(driver))], questions);
+        const got = await askAll(inside(clientOn(driver)), questions);
         cells.forEach((cell, i) => void answers.set(cell, got[i]!));
       }),
     );
@@ -84,6 +106,48 @@ describe("reachability", function () {
     const wrong = asked
       .filter((cell) => verdictOf(cell) !== expectedOf(cell).verdict)
       .map((cell) => `${Object.values(cell).join(" ")}: ${answers.get(cell)!.output}`);
+    expect(wrong).to.deep.equal([]);
+  });
+
+  it("network none publishes nothing", () => {
+    const flags = ["--name", "x", "--network", "none", "-p", "8099:80", "localhost/web:1"];
+    expect(refused(cluster, "node1", "service", "create", ...flags)).to.match(/none/);
+  });
+
+  it("a published port's backend sees the client, whatever node it asked", async () => {
+    const clients: Readonly<Record<PortClient, string[]>> = {
+      outside: outsideOf(clientOn("overlay")),
+      node: inside(clientOn("host")),
+      "on the overlay": inside(clientOn("overlay")),
+      "on the bridge": inside(clientOn("bridge")),
+    };
+    const names = new Map<string, string>();
+    for (const { ifname, addr_info } of JSON.parse(cluster.onHost("node1", "ip", "-j", "addr")))
+      for (const { local } of addr_info) names.set(local, ifname === "eth0" ? "node1" : "gateway");
+    for (const address of Object.values(outside(NUMBER))) names.set(address, "client");
+    const seen = new Map<PortCell, Answer>();
+    await Promise.all(
+      Object.entries(clients).map(async ([client, command]) => {
+        const cells = PORT_CELLS.filter((cell) => cell.client === client);
+        const questions = cells.map(({ asked, server, family, protocol }): Question => {
+          const [driver, host] = server.split("-") as [Cell["driver"], Cell["host"]];
+          const port = publishedPort(driver, host);
+          const target = asked === "loopback" ? LOOPBACK[family] : cluster.node(asked)[`ipv${family}`];
+          return { protocol, family, target, port };
+        });
+        const got = await askAll(command, questions);
+        cells.forEach((cell, i) => void seen.set(cell, got[i]!));
+      }),
+    );
+    const result = (cell: PortCell): string => {
+      const { verdict, source } = seen.get(cell)!;
+      if (verdict !== "reachable") return verdict;
+      return names.get(source) ?? source;
+    };
+    process.stdout.write(`\n${renderPorts(result)}\n`);
+    const wrong = PORT_CELLS.filter((cell) => result(cell) !== expectedSource(cell)).map(
+      (cell) => `${Object.values(cell).join(" ")}: ${seen.get(cell)!.output}`,
+    );
     expect(wrong).to.deep.equal([]);
   });
 });
