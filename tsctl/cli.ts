@@ -11,6 +11,8 @@ export type NodeLocal = RpcClient<NodeLocalDefinition>;
 
 export type Output = {
   write(text: string | Uint8Array): void;
+  /** For verbs that write much: resolves when whoever reads has taken so much of it that there is room for more. */
+  drained(): Promise<void>;
   readonly isTTY: boolean;
   /** Width of the terminal; without one, wide enough for anything. */
   readonly columns: number;

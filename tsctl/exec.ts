@@ -33,6 +33,9 @@ const sendInput = async (cli: Cli, inputs: Queue<ExecInput>) => {
   inputs.push({ input: { $case: "stdinClosed", value: true } });
 };
 
+/** Docker's, for what Ctrl-C ended. */
+const INTERRUPTED = 130;
+
 /** @return the command's exit code */
 export const runExec = async (cli: Cli, ref: string, command: string[], options: Options): Promise<number> => {
   const tty = options.tty ?? false;
@@ -58,17 +61,27 @@ export const runExec = async (cli: Cli, ref: string, command: string[], options:
     tty && options.interactive ? cli.in.raw() : () => {},
   ];
   // In raw mode Ctrl-C is a key for the container; otherwise it interrupts the command there, not only us.
-  const onInterrupt = () => inputs.push({ input: { $case: "signal", value: "SIGINT" } });
+  const leave = new AbortController();
+  const onInterrupt = () => {
+    // Behind input that is not read it might never arrive. Its agent kills what a client has left.
+    if (inputs.size > 0) leave.abort();
+    else inputs.push({ input: { $case: "signal", value: "SIGINT" } });
+  };
   const interrupt = cli.interrupt();
   interrupt.addEventListener("abort", onInterrupt, { once: true });
   if (options.interactive) void sendInput(cli, inputs).catch(inputs.end);
   let code: number | undefined;
   try {
-    for await (const { output } of control.exec(inputs)) {
-      if (output?.$case === "stdout") cli.out.write(output.value);
-      else if (output?.$case === "stderr") cli.err.write(output.value);
-      else if (output?.$case === "exitCode") code = output.value;
+    for await (const { output } of control.exec(inputs, { signal: leave.signal })) {
+      if (output?.$case === "exitCode") code = output.value;
+      if (output?.$case !== "stdout" && output?.$case !== "stderr") continue;
+      const target = output.$case === "stdout" ? cli.out : cli.err;
+      target.write(output.value);
+      await target.drained();
     }
+  } catch (error) {
+    if (!leave.signal.aborted) throw error;
+    code = INTERRUPTED;
   } finally {
     inputs.end();
     for (const back of undo) back();

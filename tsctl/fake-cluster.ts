@@ -205,6 +205,8 @@ export type FakeOptions = {
   readonly control?: Partial<Control>;
   /** What is typed. */
   readonly input?: string | AsyncIterable<Uint8Array>;
+  /** Resolves when the reader of standard output goes on reading; by default it always reads. */
+  readonly drained?: () => Promise<void>;
 };
 
 /** Runs one command line against the cluster and says what it wrote and how it ended. Without one, it must not dial. */
@@ -218,6 +220,7 @@ export const tsctl = async (
     write: (text: string | Uint8Array) => {
       ran[key] += typeof text === "string" ? text : Buffer.from(text).toString();
     },
+    drained: options.drained ?? (async () => {}),
     isTTY: options.tty ?? false,
     columns: 120,
   });

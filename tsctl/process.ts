@@ -16,6 +16,10 @@ import { unreachable } from "#tsctl/output/errors.ts";
 
 const output = (stream: NodeJS.WriteStream): Output => ({
   write: (text) => void stream.write(text),
+  // Pipes take what they take, and Node keeps the rest.
+  drained: async () => {
+    if (stream.writableNeedDrain) await new Promise<void>((resolve) => stream.once("drain", resolve));
+  },
   isTTY: stream.isTTY === true,
   get columns() {
     return stream.columns ?? Number.MAX_SAFE_INTEGER;

@@ -373,6 +373,75 @@ node3-012345     node-3     Down      Active                          0.1.0
     expect((await tsctl(new FakeCluster(), ["exec", "a.1", "x"], { control: cut })).code).to.equal(1);
   });
 
+  describe("exec with a slow other end", () => {
+    const turns = async () => {
+      for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    };
+    const reader = (read: (inputs: AsyncIterator<ExecInput>, signal?: AbortSignal) => Promise<void>) =>
+      ({
+        exec: async function* (inputs: AsyncIterable<ExecInput>, options?: { signal?: AbortSignal }) {
+          const iterator = inputs[Symbol.asyncIterator]();
+          await iterator.next();
+          await read(iterator, options?.signal);
+          yield { output: { $case: "exitCode", value: 0 } };
+        },
+      }) as unknown as Partial<Control>;
+
+    it("Ctrl-C ends a command that does not read: a signal would wait behind the input", async () => {
+      const input = async function* () {
+        for (let i = 0; i < 100; i++) yield Buffer.from("x");
+      };
+      const interrupt = new AbortController();
+      const control = reader(async (_, signal) => {
+        await turns();
+        const aborted = new Promise((resolve) => signal?.addEventListener("abort", resolve));
+        interrupt.abort();
+        if (!signal?.aborted) await aborted;
+        throw new TswarmError("cancelled", "cancelled");
+      });
+      const ran = await tsctl(new FakeCluster(), ["exec", "-i", "a.1", "cat"], {
+        ...{ control, input: input(), interrupt: interrupt.signal },
+      });
+      expect(ran).to.deep.equal({ out: "", err: "", code: 130 });
+    });
+
+    it("Ctrl-C interrupts a command that reads", async () => {
+      const interrupt = new AbortController();
+      const control = reader(async (inputs) => {
+        interrupt.abort();
+        expect((await inputs.next()).value).to.deep.equal({ input: { $case: "signal", value: "SIGINT" } });
+      });
+      const ran = await tsctl(new FakeCluster(), ["exec", "a.1", "cat"], { control, interrupt: interrupt.signal });
+      expect(ran.code).to.equal(0);
+    });
+
+    for (const verb of ["exec", "logs"] as const)
+      it(`${verb} takes no more output than is read`, async () => {
+        let given = 0;
+        let go = () => {};
+        const full = new Promise<void>((resolve) => {
+          go = resolve;
+        });
+        const outputs = async function* () {
+          for (; given < 10; given++)
+            yield verb === "exec"
+              ? { output: { $case: "stdout", value: Buffer.from("x") } }
+              : { lines: [{ data: Buffer.from("x"), atUs: 0 }], warnings: [] };
+          if (verb === "exec") yield { output: { $case: "exitCode", value: 0 } };
+        };
+        const running = tsctl(
+          new FakeCluster(),
+          verb === "exec" ? ["exec", "a.1", "x"] : ["service", "logs", "--raw", "a"],
+          { control: { [verb]: outputs } as unknown as Partial<Control>, drained: () => full },
+        );
+        await turns();
+        expect(given).to.equal(0);
+        go();
+        await running;
+        expect(given).to.equal(10);
+      });
+  });
+
   it("image load sends the archive in pieces", async () => {
     const sizes: number[] = [];
     const local = {

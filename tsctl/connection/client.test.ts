@@ -3,6 +3,8 @@ import { createSecureServer } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { refuse, TswarmError } from "#base/errors.ts";
@@ -121,6 +123,27 @@ describe("gRPC over node:http2", () => {
       if (output?.$case === "exitCode") code = output.value;
     }
     expect([size, code]).to.deep.equal([50 * BIG.length, 7]);
+  });
+
+  it("keeps nothing of what was sent", async () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const sent: WeakRef<Buffer>[] = [];
+    let held = 0;
+    async function* inputs(): AsyncGenerator<ExecInput> {
+      for (let i = 0; i < 100; i++) {
+        const value = Buffer.alloc(100_000);
+        sent.push(new WeakRef(value));
+        yield { input: { $case: "stdin", value } };
+      }
+      // Everything before has been echoed by now, or nearly so.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      collect();
+      held = sent.filter((ref) => ref.deref()).length;
+    }
+    for await (const _ of control().exec(inputs()));
+    expect(sent.length).to.equal(100);
+    expect(held).to.be.lessThan(10);
   });
 
   it("fails at once when nobody listens", async () => {

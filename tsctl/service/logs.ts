@@ -99,5 +99,6 @@ export const serviceLogs: Verb = (noun, cli) =>
           const target = line.stderr ? cli.err : cli.out;
           target.write(`${time}${options.raw ? "" : `${prefix.padEnd(width)} | `}${text}\n`);
         }
+        await Promise.all([cli.out.drained(), cli.err.drained()]);
       }
     });

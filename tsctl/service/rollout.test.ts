@@ -36,7 +36,12 @@ describe("progress of a service", () => {
   it("is drawn from a list of events", () => {
     let rollout = start(2);
     const out: string[] = [];
-    const display = progressDisplay({ isTTY: false, columns: 80, write: (text) => out.push(String(text)) });
+    const display = progressDisplay({
+      isTTY: false,
+      columns: 80,
+      write: (text) => out.push(String(text)),
+      drained: async () => {},
+    });
     const script = [
       task(1, TASK_PENDING),
       task(2, TASK_PENDING, { status: { state: TASK_PENDING, error: "no node has 64 CPUs" } }),
@@ -70,7 +75,12 @@ verify: Service web converged
 
   it("redraws in place on a terminal and cuts long lines", () => {
     const out: string[] = [];
-    const display = progressDisplay({ isTTY: true, columns: 30, write: (text) => out.push(String(text)) });
+    const display = progressDisplay({
+      isTTY: true,
+      columns: 30,
+      write: (text) => out.push(String(text)),
+      drained: async () => {},
+    });
     const shown = progressOf(start(1, [task(1, TASK_PREPARING)]), undefined);
     display.show(shown, "");
     display.show(shown, "verify: x");
