@@ -8,7 +8,10 @@ const LISTEN_MS = 5_000;
 const FIRST_LOOK_MS = 10;
 const LOOK_MS = 100;
 
-/** TCP ports on which clients of its service will ask for it: what its image exposes and what is published. */
+/**
+ * TCP ports on which clients of its service will ask for it: what is published, and what its image exposes, unless it runs
+ * another command than the image's, of which the image knows nothing.
+ */
 export const servedPorts = (
   task: Task,
   exposed: readonly string[],
@@ -18,6 +21,8 @@ export const servedPorts = (
   const targets = [...(published.get(`publish/${task.serviceId}`)?.ports ?? []), ...task.ports]
     .filter((port) => port.protocol === PortProtocol.TCP)
     .map((port) => port.target);
+  const { command = [], args = [] } = task.spec?.container ?? {};
+  if (command.length > 0 || args.length > 0) return new Set(targets);
   const tcp = exposed.filter((port) => !/\/(udp|sctp)$/.test(port)).map((port) => Number.parseInt(port, 10));
   return new Set([...targets, ...tcp]);
 };
