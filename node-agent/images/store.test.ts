@@ -204,6 +204,22 @@ describe("image store", () => {
     expect(readFileSync(join(mounted("a:2"), "v"), "utf8")).to.equal("2");
   });
 
+  it("removes an image of many files without holding up the agent", async () => {
+    const files = Array.from({ length: 500 }, (_, i) => file(`f${i}`, "x"));
+    await load(await dockerArchive(["many:1"], [await tar(files)]));
+    let turns = 0;
+    let removed = false;
+    const turn = () => {
+      turns++;
+      if (!removed) setImmediate(turn);
+    };
+    setImmediate(turn);
+    await store.remove("many:1", { force: false, inUse: unused });
+    removed = true;
+    expect(turns).to.be.above(50);
+    expect(layersOnDisk()).to.equal(0);
+  });
+
   it("tags, untags, and refuses to remove what is in use or has several names", async () => {
     await load(await dockerArchive(["a:1"], [await tar([file("a", "a")])]));
     const { digest } = store.resolve("a:1")!;

@@ -13,7 +13,6 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
-  rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -84,7 +83,7 @@ export const openImageStore = async ({ dir, logger }: { dir: string; logger: Log
   mkdirSync(paths.tmp, { mode: 0o700 });
 
   let index = readIndex(paths.index);
-  const leftOver = clearUnmentioned(paths, index);
+  const leftOver = await clearUnmentioned(paths, index);
   if (leftOver > 0) logger.info("removed what an interrupted image change left", { files: leftOver });
   for (const [diffId, layer] of Object.entries(index.layers)) linkLayer(paths, diffId, layer.link);
 
@@ -111,7 +110,7 @@ export const openImageStore = async ({ dir, logger }: { dir: string; logger: Log
     }
     for (const [diffId, layer] of fresh) {
       // A load that failed between here and its commit has left one that no image has.
-      rmSync(layerPath(paths, diffId), { recursive: true, force: true });
+      await rm(layerPath(paths, diffId), { recursive: true, force: true });
       renameSync(layer.path, layerPath(paths, diffId));
     }
     await syncFilesystem(dir);
@@ -206,7 +205,7 @@ export const openImageStore = async ({ dir, logger }: { dir: string; logger: Log
           return { untagged, deleted: [] };
         }
         commit(withoutImage(index, image.digest));
-        clearUnmentioned(paths, index);
+        await clearUnmentioned(paths, index);
         logger.info("image removed", { digest: image.digest, names: untagged });
         return { untagged, deleted: [image.digest] };
       }),
@@ -304,8 +303,8 @@ const linkLayer = (paths: StorePaths, diffId: string, link: number): void => {
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) symlinkSync(join("..", "layers", hexOf(diffId)), path);
 };
 
-/** Removes blobs, layers and links that the index doesn't mention; returns how many. */
-const clearUnmentioned = (paths: StorePaths, index: ImageIndex): number => {
+/** Removes blobs, layers and links that the index doesn't mention; returns how many. A layer may have 100,000 files. */
+const clearUnmentioned = async (paths: StorePaths, index: ImageIndex): Promise<number> => {
   const kept = new Set([
     ...index.images.flatMap((image) => [image.digest, image.configDigest].map((digest) => blobPath(paths, digest))),
     ...Object.keys(index.layers).map((diffId) => layerPath(paths, diffId)),
@@ -315,6 +314,6 @@ const clearUnmentioned = (paths: StorePaths, index: ImageIndex): number => {
     readdirSync(dir).map((name) => join(dir, name)),
   );
   const unmentioned = present.filter((path) => !kept.has(path));
-  for (const path of unmentioned) rmSync(path, { recursive: true });
+  for (const path of unmentioned) await rm(path, { recursive: true });
   return unmentioned.length;
 };
