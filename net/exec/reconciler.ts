@@ -12,7 +12,7 @@ import { Rulesets } from "#net/exec/rulesets.ts";
 import { Watch } from "#net/exec/watch.ts";
 import { deleteFlows } from "#net/kernel/conntrack.ts";
 import { emptyHostNetworks, type HostNetworks } from "#net/model/host-networks.ts";
-import type { HostState } from "#net/model/host-state.ts";
+import { type HostState, linkOfSysctl } from "#net/model/host-state.ts";
 import { countObjects, type Difference, differencesOf } from "#net/plan/differences.ts";
 import { type FlowWays, flowWays, staleFlows } from "#net/plan/nat/stale-flows.ts";
 import type { NetOp } from "#net/plan/op.ts";
@@ -23,6 +23,8 @@ import type { Target } from "#net/plan/target.ts";
 export type ApplyError = {
   /** Whose namespace: "" is the host's. Containers in it, or on the overlay it belongs to, are not wired. */
   readonly namespace: string;
+  /** The link that the op works on; "" when it is about none. */
+  readonly link: string;
   /** The op, or "plan". */
   readonly object: string;
   readonly code: string;
@@ -151,7 +153,7 @@ export class Reconciler {
         ops = planTarget(this.#targetFor(desired, this.#memory.state), this.#memory.state);
       } catch (error) {
         const { code, message } = TswarmError.from(error);
-        return { ops: done, errors: [{ namespace: "", object: "plan", code, reason: message }] };
+        return { ops: done, errors: [{ namespace: "", link: "", object: "plan", code, reason: message }] };
       }
       errors = this.#run(ops);
       done += ops.length - errors.length;
@@ -172,7 +174,14 @@ export class Reconciler {
       if (error === null) {
         // After an error the memory is dropped: what the kernel has now may not be what it knows.
         if (errors.length === 0) memory.apply(op);
-      } else errors.push({ namespace: op.ns, object: render(op), code: error.code, reason: error.message });
+      } else
+        errors.push({
+          namespace: op.ns,
+          link: linkOf(op),
+          object: render(op),
+          code: error.code,
+          reason: error.message,
+        });
     });
     return errors;
   }
@@ -210,6 +219,12 @@ export class Reconciler {
 }
 
 const microsecondsSince = (start: bigint): number => Number((process.hrtime.bigint() - start) / 1000n);
+
+const linkOf = (op: NetOp): string => {
+  if ("name" in op) return op.name;
+  if ("link" in op) return op.link;
+  return op.op === "sysctl-set" ? (linkOfSysctl(op.key) ?? "") : "";
+};
 
 const attemptsAfter = (errors: readonly ApplyError[]): number =>
   errors.some(({ code }) => code === "conflict") ? TAKEN_PAUSES_MS.length + 1 : ATTEMPTS;
