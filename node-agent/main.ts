@@ -81,8 +81,8 @@ const main = async (): Promise<void> => {
       onAccepted: ({ dataPathPort }) => wiring.setDataPathPort(dataPathPort),
       onAssignments: (message, applied) => setView(kept.apply(message), applied),
       onStream: (request, channel) =>
-        void serveStream(request, channel, { nodeId: node.info().nodeId, tasks, runtime }).catch((error) =>
-          logger.warn("stream failed", { stream: request.streamId, error }),
+        void serveStream(request, channel, { nodeId: node.info().nodeId, tasks, runtime, doctor: wiring.doctor }).catch(
+          (error) => logger.warn("stream failed", { stream: request.streamId, error }),
         ),
     },
     onMember: ({ nodeId, address, labels }) =>

@@ -21,6 +21,7 @@ import { imageLs } from "#tsctl/image/ls.ts";
 import { imageRm } from "#tsctl/image/rm.ts";
 import { imageTag } from "#tsctl/image/tag.ts";
 import { info } from "#tsctl/info.ts";
+import { netDoctor } from "#tsctl/net/doctor.ts";
 import { networkConnect } from "#tsctl/network/connect.ts";
 import { networkCreate } from "#tsctl/network/create.ts";
 import { networkDisconnect } from "#tsctl/network/disconnect.ts";
@@ -94,6 +95,12 @@ const NOUNS: readonly Noun[] = [
       networkRm,
       networkPrune,
     ],
+  },
+  {
+    name: "net",
+    text: "What the nodes' kernels make of the networks",
+    group: "Networks and images:",
+    verbs: [netDoctor],
   },
   {
     name: "image",

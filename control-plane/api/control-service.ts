@@ -1,9 +1,9 @@
 // The Control API on the leader: reads after a linearizable barrier, writes through the log, streams.
 
-import { TswarmError } from "#base/errors.ts";
 import { newJoinToken } from "#base/join-token.ts";
 import { certificateDigest } from "#base/node/pki.ts";
 import type { Random } from "#base/random.ts";
+import { streamDoctor } from "#control-plane/api/doctor.ts";
 import { streamExec, streamLogs } from "#control-plane/api/streams.ts";
 import { watchState } from "#control-plane/api/watch.ts";
 import { withoutSecrets } from "#control-plane/api/without-secrets.ts";
@@ -179,12 +179,8 @@ export const createControlService = ({
     watch: (request, context) => watchState(state, request, context),
     logs: (request, context) => streamLogs(state, broker, request, context),
     exec: (inputs, context) => streamExec(state, broker, inputs, context),
-    doctor: () => unanswered("Doctor"),
+    doctor: (request, context) => streamDoctor(state, broker, request, context),
   };
-};
-
-const unanswered = (call: string): never => {
-  throw new TswarmError("unsupported", `${call} is not answered yet`);
 };
 
 const isRunning = (task: Task): boolean =>

@@ -14,8 +14,16 @@ import { serveStream } from "#node-agent/local/streams.ts";
 import type { TaskRunner } from "#node-agent/reconcile/task-runner.ts";
 import type { ExecHandle, Runtime } from "#node-agent/runtime/runtime.ts";
 import { type Session, startSession } from "#node-agent/session/session.ts";
-import { ControlDefinition, ExecInput, LogsRequest } from "#proto/gen/control.ts";
-import { NodeDescription, Task, TaskState } from "#proto/gen/types.ts";
+import type { Doctor } from "#node-agent/wiring/doctor.ts";
+import {
+  ControlDefinition,
+  DoctorRequest,
+  type DoctorResponse,
+  ExecInput,
+  Finding,
+  LogsRequest,
+} from "#proto/gen/control.ts";
+import { Node, NodeDescription, Task, TaskState } from "#proto/gen/types.ts";
 import { createClient, openChannel, type RpcClient } from "#proto/rpc/client.ts";
 import { clientCredentials } from "#proto/rpc/security.ts";
 
@@ -70,6 +78,16 @@ describe("logs and exec from client to container", () => {
       id.startsWith("t") ? { task: Task.fromPartial({ id, spec: { container: {} } }), logPath: logOf(id) } : undefined,
   } as unknown as TaskRunner;
 
+  const finding = (object: string): Finding => Finding.fromPartial({ kind: "link", object, problem: "missing" });
+  let tell: (findings: readonly Finding[]) => void = () => {};
+  const doctor: Pick<Doctor, "examine" | "follow"> = {
+    examine: async ({ repair }) => ({ findings: repair ? [] : [finding("seen")], checked: 7, durationUs: 1 }),
+    follow(callback) {
+      tell = callback;
+      return () => void (tell = () => {});
+    },
+  };
+
   beforeEach(async () => {
     dir = mkdtempSync(join(tmpdir(), "logs-"));
     killed = 0;
@@ -93,7 +111,7 @@ describe("logs and exec from client to container", () => {
       onRemoved: () => {},
       onStream(request, channel: Client) {
         serving++;
-        serveStream(request, channel, { nodeId: "w1", tasks, runtime })
+        serveStream(request, channel, { nodeId: "w1", tasks, runtime, doctor })
           .catch((error) => failures.push(error))
           .finally(() => serving--);
       },
@@ -328,5 +346,51 @@ describe("logs and exec from client to container", () => {
         await outputs.return?.();
         await until("the agent is done", () => serving === 0);
       });
+  });
+
+  describe("what the nodes' networking lacks", () => {
+    const examine = (request: Partial<DoctorRequest>, signal?: AbortSignal) =>
+      control.doctor(DoctorRequest.fromPartial(request), signal ? { signal } : {});
+    const known = () =>
+      manager.replicated.write((tx) => {
+        for (const id of ["w1", "m1"]) {
+          const node = tx.get("node", id) ?? Node.fromPartial({ id, spec: {} });
+          tx.put("node", { ...node, description: NodeDescription.fromPartial({ hostname: `host-${id}` }) });
+        }
+      });
+
+    it("comes from all nodes at once, with the reason of one that can't be asked", async () => {
+      await known();
+      const answers = new Map<string, DoctorResponse>();
+      for await (const answer of examine({})) answers.set(answer.hostname, answer);
+      expect(answers.get("host-w1")!.findings.map((f) => f.object)).to.deep.equal(["seen"]);
+      expect(answers.get("host-w1")!.checked).to.equal(7);
+      expect(answers.get("host-m1")!.error).to.match(/not connected/);
+      await until("the agent is done", () => serving === 0);
+    });
+
+    it("is asked of one node, and repaired", async () => {
+      await known();
+      const answers: DoctorResponse[] = [];
+      for await (const answer of examine({ node: "host-w1", repair: true })) answers.push(answer);
+      expect(answers.map((a) => [a.hostname, a.findings.length])).to.deep.equal([["host-w1", 0]]);
+    });
+
+    it("is told as it happens until the client goes", async () => {
+      await known();
+      const controller = new AbortController();
+      const seen: string[] = [];
+      const reading = (async () => {
+        for await (const { findings } of examine({ node: "w1", watch: true }, controller.signal))
+          for (const { object } of findings) seen.push(object);
+      })().catch(() => {});
+      await until("the first answer", () => seen.length === 1);
+      tell([finding("later")]);
+      await until("the second answer", () => seen.length === 2);
+      expect(seen).to.deep.equal(["seen", "later"]);
+      controller.abort();
+      await reading;
+      await until("the agent is done", () => serving === 0);
+    });
   });
 });

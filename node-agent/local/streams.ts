@@ -1,4 +1,4 @@
-// Streams that a manager asked for: logs of this node's tasks, and exec in them. The agent opens the stream.
+// Streams that a manager asked for: logs of this node's tasks, exec in them, and what its networking lacks. The agent opens the stream.
 import type { Client } from "@grpc/grpc-js";
 import { refuse, TswarmError } from "#base/errors.ts";
 import { createLatch } from "#base/latch.ts";
@@ -6,7 +6,8 @@ import { createQueue, type Queue } from "#base/queue.ts";
 import { readLogs } from "#node-agent/logs/read-logs.ts";
 import type { TaskRunner } from "#node-agent/reconcile/task-runner.ts";
 import type { Runtime } from "#node-agent/runtime/runtime.ts";
-import type { LogLine } from "#proto/gen/control.ts";
+import type { Doctor } from "#node-agent/wiring/doctor.ts";
+import { type DoctorRequest, DoctorResponse, type LogLine } from "#proto/gen/control.ts";
 import {
   type AgentExecRequest,
   type AgentFrame,
@@ -25,7 +26,12 @@ const LINES_PER_MESSAGE = 256;
  */
 const MOST_WAITING = 16;
 
-export type StreamContext = { readonly nodeId: string; readonly tasks: TaskRunner; readonly runtime: Runtime };
+export type StreamContext = {
+  readonly nodeId: string;
+  readonly tasks: TaskRunner;
+  readonly runtime: Runtime;
+  readonly doctor: Pick<Doctor, "examine" | "follow">;
+};
 
 /** Lines that are there together travel together. */
 const logsOf = async (
@@ -120,6 +126,25 @@ const execIn = async (
   out.push({ frame: { $case: "exec", value: { output: { $case: "exitCode", value: code } } } });
 };
 
+/** The first answer is what there is; with `watch` each further one is what was repaired then. */
+const examine = async (
+  { repair, watch }: DoctorRequest,
+  { nodeId, doctor }: StreamContext,
+  out: Queue<AgentFrame>,
+  signal: AbortSignal,
+): Promise<void> => {
+  const answer = (report: Partial<DoctorResponse>): void =>
+    out.push({ frame: { $case: "doctor", value: DoctorResponse.fromPartial({ ...report, nodeId }) } });
+  const stop = watch ? doctor.follow((findings) => answer({ findings: [...findings] })) : () => {};
+  try {
+    answer(await doctor.examine({ repair }));
+    if (watch && !signal.aborted)
+      await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  } finally {
+    stop();
+  }
+};
+
 export const serveStream = async (
   { streamId, request }: StreamRequest,
   channel: Client,
@@ -145,6 +170,7 @@ export const serveStream = async (
   try {
     if (request?.$case === "logs") await logsOf(request.value, context, out, controller.signal);
     else if (request?.$case === "exec") await execIn(request.value, context, out, input, controller.signal);
+    else if (request?.$case === "doctor") await examine(request.value, context, out, controller.signal);
     else
       throw new TswarmError(
         "unsupported",

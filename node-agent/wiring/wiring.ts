@@ -12,21 +12,22 @@ import { type ApplyReport, HostNetworking } from "#net/exec/host-networking.ts";
 import { probeCapabilities } from "#net/kernel/capabilities.ts";
 import { listListeners } from "#net/kernel/listeners.ts";
 import { bridgeOptions, needsParent, parentFor } from "#net/model/driver-options.ts";
-import type { HostNetworks } from "#net/model/host-networks.ts";
-import { containerNs, isOurHostName, overlayNs } from "#net/model/ifname.ts";
+import { emptyHostNetworks, type HostNetworks } from "#net/model/host-networks.ts";
+import { containerNs, isOurHostName } from "#net/model/ifname.ts";
 import type { ContainerSpec } from "#node-agent/runtime/runtime.ts";
 import type { View } from "#node-agent/session/view.ts";
 import { emptyView } from "#node-agent/session/view.ts";
 import { createAcknowledgements } from "#node-agent/wiring/acknowledgements.ts";
 import { desiredNetworks, hostPortOf, type Self } from "#node-agent/wiring/desired.ts";
+import { type Doctor, startDoctor } from "#node-agent/wiring/doctor.ts";
+import { failureFor } from "#node-agent/wiring/failures.ts";
 import { createNames } from "#node-agent/wiring/names.ts";
 import { pauseMs, withoutNewBackends } from "#node-agent/wiring/pace.ts";
 import { createPorts, takenBy } from "#node-agent/wiring/ports.ts";
+import { objectInWords } from "#node-agent/wiring/words.ts";
 import type { Network, Task } from "#proto/gen/types.ts";
 
 const UPSTREAM_TIMEOUT_MS = 2_000;
-/** A full pass over the kernel takes some 0.2 s of a worker for 100 containers. */
-const REPAIR_MS = 60_000;
 const DEFAULT_DATA_PATH_PORT = 4789;
 
 export type Wiring = {
@@ -47,6 +48,7 @@ export type Wiring = {
   setDataPathPort(port: number): void;
   /** Published ports that this host can't have, with the reason. */
   portErrors(): readonly string[];
+  readonly doctor: Pick<Doctor, "examine" | "follow">;
   /** A link of the host's namespace that is ours. */
   isOwn(ifname: string): boolean;
   /** Kernel feature -> "" or why it can't be had. */
@@ -60,13 +62,6 @@ export type Wiring = {
 const HOST_NETWORK = "host";
 const usesHost = (task: Task, view: View): boolean =>
   task.attachments.some((a) => view.networks.get(a.networkId)?.spec?.driver === HOST_NETWORK);
-
-/** Where something may fail that this task needs. */
-const namespacesOf = (task: Task, view: View): string[] => [
-  "",
-  containerNs(task.id),
-  ...task.attachments.map((a) => overlayNs(view.networks.get(a.networkId)?.vni ?? 0)),
-];
 
 /** Bridges of ours that have a name of the user's choice. */
 const bridgesOfUsers = ({ networks }: View): ReadonlySet<string> =>
@@ -92,7 +87,7 @@ export type WiringOptions = {
 };
 
 export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOptions): Promise<Wiring> => {
-  const networking = await HostNetworking.start({ runDir });
+  const networking = await HostNetworking.start({ runDir }, (namespaces) => doctor.disturbed(namespaces));
   const forwarder = new Forwarder({
     upstreams: hostResolvers("/etc/resolv.conf"),
     clock: realClock,
@@ -115,6 +110,8 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
   /** Something that an update with an unchanged view would not bring again. */
   let stale = true;
 
+  let lastDesired = emptyHostNetworks({ vtep: "", dataPathPort });
+
   /** Takes and gives back published ports; those that can't be had are left out. */
   const desired = (): HostNetworks => {
     const known = new Map([...tasks].map(([id, task]) => [id, view.tasks.get(id) ?? task]));
@@ -129,7 +126,8 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
       for (const error of ports.errors()) logger.warn("port not published", { error });
       onPortErrors();
     }
-    return { ...wanted, published };
+    lastDesired = { ...wanted, published };
+    return lastDesired;
   };
 
   const isWired = (): boolean => tasks.size > 0 || view.published.size > 0;
@@ -169,23 +167,17 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
     }
   };
 
-  /** A full pass: what others changed in the kernel is found and set right. */
-  const repair = async (): Promise<void> => {
-    if (self.vtep !== "" && isWired()) {
-      const { drift, errors } = await networking.repair(desired());
-      if (drift.length > 0) logger.warn("drift repaired", { drift });
-      for (const error of errors) logger.error("not repaired", { ...error });
-    }
-  };
-  let cancelRepair = (): void => {};
-  const repairLater = (): void => {
-    cancelRepair = realClock.after(REPAIR_MS, () =>
-      repair()
-        .catch((error) => logger.warn("repair failed", { error }))
-        .finally(repairLater),
-    );
-  };
-  repairLater();
+  const doctor = startDoctor({
+    clock: realClock,
+    logger,
+    isWired: () => self.vtep !== "" && isWired(),
+    settle: () => apply(),
+    repair: (namespaces) => networking.repair(desired(), namespaces),
+    inspect: () => networking.inspect(desired()),
+    portErrors: () => ports.errors(),
+    objectInWords: (difference) =>
+      objectInWords(difference, lastDesired, (id) => view.tasks.get(id)?.name ?? tasks.get(id)?.name ?? id),
+  });
 
   const later = (): void => {
     cancelBackends = undefined;
@@ -250,7 +242,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
         const refusal = ports.refusal(hostPortOf(port));
         if (refusal) throw refusal;
       }
-      const failed = errors.find((e) => namespacesOf(task, view).includes(e.namespace));
+      const failed = failureFor(task, view.networks, errors);
       if (failed) throw new TswarmError("internal", `networking: ${failed.object}: ${failed.reason}`);
       await serveNames(task);
       return { path: netnsPath(task.id) };
@@ -282,6 +274,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
         .then(nameAdopted)
         .catch((error) => logger.warn("view not applied", { error }));
     },
+    doctor,
     portErrors: () => ports.errors(),
     address: () => self.vtep,
     setSelf(next) {
@@ -303,7 +296,7 @@ export const startWiring = async ({ runDir, logger, onPortErrors }: WiringOption
       await networking.teardown();
     },
     async stop() {
-      cancelRepair();
+      doctor.stop();
       cancelBackends?.();
       await names.stopAll();
       await networking.stop();
