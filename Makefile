@@ -27,6 +27,7 @@ install: node_modules/.installed ## installs what is missing (apt, npm)
 
 node_modules/.installed: package-lock.json
 	@$(call apt_install,$(PACKAGES))
+	@[ ! -L node_modules ] || { echo "node_modules is a link: npm ci would empty the folder behind it. Copy that folder instead"; exit 1; }
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
