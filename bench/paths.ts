@@ -12,10 +12,17 @@ import { createOverlay, isRunning, sleepers, watchTasks } from "./measure/tasks.
 const SECONDS = Number(process.argv[2] ?? 2);
 const RUNS = Number(process.argv[3] ?? 3);
 const IPERF = 5201;
-const ACCEPT = 7000;
+/** One port of the server for each way: two ways to one port would make the same connections in the server's eyes, and a
+ * client's port that one way used would be waited for (TIME_WAIT) on the other. */
+const ACCEPT = [7000, 7001, 7002] as const;
+/** Published ports are that much above their targets. */
+const PUBLISHED = 10_000;
 const run = promisify(execFile);
 
-const SERVER = `require("net").createServer((s) => s.on("error", () => {}).end("x")).listen(${ACCEPT}, "0.0.0.0", 1024, () => console.log("ready"))`;
+const SERVER = `
+let listening = 0;
+for (const port of [${ACCEPT}]) require("net").createServer((s) => s.on("error", () => {}).end("x"))
+  .listen(port, "0.0.0.0", 1024, () => ++listening === ${ACCEPT.length} && console.log("ready"));`;
 /** Opens a connection, waits for its answer and its end, opens the next; says how many it made. */
 const CLIENT = `
 const [address, port, at, ms] = process.argv.slice(1);
@@ -75,11 +82,11 @@ await withCluster(3, async (cluster, control) => {
     return { task: tasks[0]!, vip: made!.vips.find((v) => v.networkId === network)!.ipv4 };
   };
   const ports = ServiceSpec.fromPartial({
-    ports: [IPERF, ACCEPT].map((target) => ({
+    ports: [IPERF, ...ACCEPT].map((target) => ({
       protocol: PortProtocol.TCP,
       mode: PortMode.INGRESS,
       target,
-      published: 10_000 + target,
+      published: PUBLISHED + target,
     })),
   }).ports;
   const server = await start("server", two!.name, ports);
@@ -91,17 +98,17 @@ await withCluster(3, async (cluster, control) => {
   const outside = `/run/netns/${three!.netns}`;
   const nodeNs = `/run/netns/${two!.netns}`;
   const direct = server.task.attachments.find((a) => a.networkId === network)!.ipv4.split("/")[0]!;
-  const own = { iperf: IPERF, accept: ACCEPT };
-  const published = { iperf: 10_000 + IPERF, accept: 10_000 + ACCEPT };
+  const own = (way: 0 | 1 | 2) => ({ iperf: IPERF, accept: ACCEPT[way] });
+  const published = (way: 0 | 1 | 2) => ({ iperf: PUBLISHED + IPERF, accept: PUBLISHED + ACCEPT[way] });
   const groups: readonly (readonly Way[])[] = [
     [
-      { name: "container, backend's own address", from: clientNs, to: direct, ports: own },
-      { name: "container, virtual address", from: clientNs, to: server.vip, ports: own },
+      { name: "container, backend's own address", from: clientNs, to: direct, ports: own(0) },
+      { name: "container, virtual address", from: clientNs, to: server.vip, ports: own(1) },
     ],
     [
-      { name: "outside, a server on the node itself", from: outside, to: two!.ipv4, ports: own },
-      { name: "outside, published port of its node", from: outside, to: two!.ipv4, ports: published },
-      { name: "outside, published port of another node", from: outside, to: one!.ipv4, ports: published },
+      { name: "outside, a server on the node itself", from: outside, to: two!.ipv4, ports: own(0) },
+      { name: "outside, published port of its node", from: outside, to: two!.ipv4, ports: published(1) },
+      { name: "outside, published port of another node", from: outside, to: one!.ipv4, ports: published(2) },
     ],
   ];
   const children: ChildProcess[] = [];
