@@ -6,7 +6,7 @@ import { TswarmError } from "#base/errors.ts";
 import { execute } from "#net/exec/executor.ts";
 import { Kernel } from "#net/exec/kernel.ts";
 import { KernelModel } from "#net/exec/kernel-model.ts";
-import { learnSysctls, observe } from "#net/exec/observe.ts";
+import { learnPaths, learnSysctls, observe } from "#net/exec/observe.ts";
 import { scratchHost } from "#net/exec/testing/scratch-host.ts";
 import type { HostNetworks } from "#net/model/host-networks.ts";
 import { type HostState, MAIN_TABLE } from "#net/model/host-state.ts";
@@ -64,6 +64,7 @@ const real = (): Subject => {
   };
   const plan = (desired: HostNetworks): readonly NetOp[] => {
     const state = observe(kernel);
+    learnPaths(kernel, desired, state);
     const target = targetOf(desired, state);
     learnSysctls(kernel, target, state);
     return planTarget(target, state);

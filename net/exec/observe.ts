@@ -4,9 +4,11 @@ import { existsSync, readFileSync } from "node:fs";
 import type { Link } from "#net/codec/link.ts";
 import type { Kernel } from "#net/exec/kernel.ts";
 import { listOurTable } from "#net/exec/rulesets.ts";
+import { errnoOf } from "#net/kernel/errno.ts";
 import { withNetns } from "#net/kernel/netns.ts";
 import type { Rtnl } from "#net/kernel/rtnl.ts";
 import { isLinkLocal6, splitPrefix } from "#net/model/cidr.ts";
+import type { HostNetworks } from "#net/model/host-networks.ts";
 import {
   addressKey,
   DEFAULT_ROUTE,
@@ -23,13 +25,15 @@ import {
 } from "#net/model/host-state.ts";
 import { LINK_GROUP } from "#net/model/ifname.ts";
 import { digestOfDump } from "#net/plan/nat/ruleset.ts";
+import { peersOf } from "#net/plan/overlay/mtu.ts";
 import type { Target } from "#net/plan/target.ts";
 
 /** Everything that a plan can depend on. Closes the sockets it opened. */
 export const observe = (kernel: Kernel): HostState => {
   const namespaces = new Map<string, NamespaceState>();
   observeInto(namespaces, kernel, ["", ...kernel.namespaces()]);
-  return { namespaces, bridgeNetfilter: existsSync("/proc/sys/net/bridge/bridge-nf-call-iptables") };
+  const bridgeNetfilter = existsSync("/proc/sys/net/bridge/bridge-nf-call-iptables");
+  return { namespaces, bridgeNetfilter, pathMtuBytes: new Map() };
 };
 
 /** `state` with these namespaces as they are now; those that are gone are gone from it. */
@@ -41,7 +45,7 @@ export const observeAgain = (kernel: Kernel, state: HostState, which: ReadonlySe
     kernel,
     ["", ...kernel.namespaces()].filter((ns) => which.has(ns)),
   );
-  return { ...state, namespaces };
+  return { ...state, namespaces, pathMtuBytes: which.has("") ? new Map() : state.pathMtuBytes };
 };
 
 const observeInto = (namespaces: Map<string, NamespaceState>, kernel: Kernel, which: readonly string[]): void => {
@@ -174,6 +178,28 @@ const observeFdb = (rtnl: Rtnl, names: Names): NamespaceState["fdb"] => {
   }
   return found;
 };
+
+/** Asks for the ways to the peers that are not known yet. */
+export const learnPaths = (kernel: Kernel, desired: HostNetworks, { pathMtuBytes }: HostState): void => {
+  const unknown = peersOf(desired).filter((peer) => !pathMtuBytes.has(peer));
+  if (unknown.length === 0) return;
+  const rtnl = kernel.rtnl("");
+  const links = new Map(rtnl.linkDump().map(({ index, mtu }) => [index, mtu]));
+  for (const peer of unknown) pathMtuBytes.set(peer, pathMtu(rtnl, peer, links));
+};
+
+/** The route's own MTU (also what the kernel learned on that way), else the link's; 0: there is no way. */
+const pathMtu = (rtnl: Rtnl, peer: string, links: ReadonlyMap<number, number>): number => {
+  try {
+    const { mtuBytes = 0, linkIndex = 0 } = rtnl.routeGet(peer);
+    return mtuBytes || (links.get(linkIndex) ?? 0);
+  } catch (error) {
+    if (UNREACHABLE.has(errnoOf(error) ?? "")) return 0;
+    throw error;
+  }
+};
+/** Answers for no route, and for routes of the types unreachable, prohibit and blackhole. */
+const UNREACHABLE: ReadonlySet<string> = new Set(["ENETUNREACH", "EHOSTUNREACH", "EACCES", "EINVAL"]);
 
 /** Reads the settings that the target names and that are not known yet. What does not exist (yet) stays unknown. */
 export const learnSysctls = (kernel: Kernel, target: Target, { namespaces }: HostState): void => {

@@ -7,7 +7,7 @@ import { TswarmError } from "#base/errors.ts";
 import { execute } from "#net/exec/executor.ts";
 import { Kernel, type KernelPlace } from "#net/exec/kernel.ts";
 import { KernelModel } from "#net/exec/kernel-model.ts";
-import { learnSysctls, observe, observeAgain } from "#net/exec/observe.ts";
+import { learnPaths, learnSysctls, observe, observeAgain } from "#net/exec/observe.ts";
 import { Rulesets } from "#net/exec/rulesets.ts";
 import { Watch } from "#net/exec/watch.ts";
 import { deleteFlows } from "#net/kernel/conntrack.ts";
@@ -125,6 +125,7 @@ export class Reconciler {
 
   /** Throws as `targetOf` does. */
   #targetFor(desired: HostNetworks, state: HostState): Target {
+    learnPaths(this.#kernel, desired, state);
     const target = targetOf(desired, state, this.#limits);
     learnSysctls(this.#kernel, target, state);
     this.#rulesets.compare(target, state);

@@ -5,6 +5,8 @@ export type HostState = {
   readonly namespaces: Map<string, NamespaceState>;
   /** The kernel sends what crosses a bridge through netfilter too, unless a namespace switches that off (br_netfilter). */
   readonly bridgeNetfilter: boolean;
+  /** MTU of the way to another host, by its address, of those that were asked for; 0: there is no way. */
+  readonly pathMtuBytes: Map<string, number>;
 };
 
 export type NamespaceState = {

@@ -1,8 +1,6 @@
 // The planner of a host: what should be, what is, and the changes that make the second equal to the first. Pure; planning
 // again after all changes were made gives none, and so does planning after a crash anywhere in between and making the rest.
 
-import { TswarmError } from "#base/errors.ts";
-import { splitPrefix } from "#net/model/cidr.ts";
 import type { Driver, HostNetwork, HostNetworks, RemoteEndpoint } from "#net/model/host-networks.ts";
 import type { HostState } from "#net/model/host-state.ts";
 import { planContainer } from "#net/plan/container.ts";
@@ -17,6 +15,7 @@ import { type Door, hostRuleset } from "#net/plan/nat/masquerade.ts";
 import { vipRuleset } from "#net/plan/nat/vip.ts";
 import type { NetOp } from "#net/plan/op.ts";
 import { inOrder } from "#net/plan/order.ts";
+import { underlayMtu } from "#net/plan/overlay/mtu.ts";
 import { type Ruleset, type Target, targetNamespace } from "#net/plan/target.ts";
 
 const DRIVERS: { readonly [K in Driver]: PlanNetwork } = {
@@ -48,9 +47,6 @@ export const targetOf = (desired: HostNetworks, observed: HostState, limits: Lim
   const networks = new Map(desired.networks.map((network) => [network.id, network]));
   const attachments = attachmentsByNetwork(desired);
   const remotes = Map.groupBy(desired.remotes, (remote: RemoteEndpoint) => remote.networkId);
-  const underlayMtuBytes = desired.networks.some((n) => n.driver === "overlay")
-    ? underlayMtu(desired.node.vtep, observed)
-    : 0;
   const publishedAddresses = new Set(
     desired.published.flatMap(({ backends }) => backends.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6])),
   );
@@ -59,7 +55,8 @@ export const targetOf = (desired: HostNetworks, observed: HostState, limits: Lim
     const on = {
       network,
       node: desired.node,
-      underlayMtuBytes,
+      underlayMtuBytes: (peers: readonly { readonly vtep: string }[]) =>
+        underlayMtu(desired.node.vtep, peers, observed),
       bridgeNetfilter: observed.bridgeNetfilter,
       mtuOfLink: (name: string) => observed.namespaces.get("")?.links.get(name)?.mtuBytes,
       masterOf: (ns: string, link: string) => observed.namespaces.get(ns)?.links.get(link)?.master ?? "",
@@ -95,14 +92,4 @@ const rulesetsByNetworks = (): ((on: readonly HostNetwork[]) => Ruleset | undefi
     if (!known.has(key)) known.set(key, vipRuleset(on.flatMap((network) => network.services)));
     return known.get(key);
   };
-};
-
-const underlayMtu = (vtep: string, observed: HostState): number => {
-  const host = observed.namespaces.get("");
-  for (const { link, address } of host?.addresses.values() ?? [])
-    if (splitPrefix(address).address === vtep) return host!.links.get(link)!.mtuBytes;
-  throw new TswarmError(
-    "unavailable",
-    `No link of this host has the address ${vtep} that the other nodes know. Configure it, or start the agent with the right one.`,
-  );
 };

@@ -31,7 +31,7 @@ export const emptyHost = (): HostState => {
   };
   host.links.set("uplink", link);
   host.addresses.set("uplink 192.0.2.1/24", { link: "uplink", address: "192.0.2.1/24" });
-  return { namespaces: new Map([["", host]]), bridgeNetfilter: true };
+  return { namespaces: new Map([["", host]]), bridgeNetfilter: true, pathMtuBytes: new Map() };
 };
 
 export const overlayNetwork = (n: number, change: Partial<HostNetwork> = {}): HostNetwork => ({

@@ -14,7 +14,8 @@ export type LocalAttachment = { readonly container: LocalContainer; readonly att
 export type NetworkOnHost = {
   readonly network: HostNetwork;
   readonly node: NodeDataPath;
-  readonly underlayMtuBytes: number;
+  /** Of the ways to these hosts. */
+  readonly underlayMtuBytes: (peers: readonly { readonly vtep: string }[]) => number;
   readonly bridgeNetfilter: boolean;
   /** Of a link of the host's namespace; undefined when it has none of that name. */
   readonly mtuOfLink: (name: string) => number | undefined;

@@ -43,7 +43,9 @@ export const planOverlay: PlanNetwork = (on, target) => {
   const nsName = overlayNs(network.vni);
   const ns = targetNamespace(target, nsName);
   const { mtuBytes: asked, replicate } = overlayOptions(network.options);
-  const mtuBytes = overlayMtu(on.underlayMtuBytes, node.vtep, asked);
+  const peers = [...on.remotes, ...(network.mesh?.others ?? [])];
+  const hasIpv6 = network.subnets.some(({ subnet }) => subnet.includes(":"));
+  const mtuBytes = overlayMtu(on.underlayMtuBytes(peers), node.vtep, asked, hasIpv6);
   const alias = mark(network.id);
   const mac = network.mesh?.self.mac ?? deriveMac(network.id);
   // The bridge's IPv6 address is everywhere, so duplicate detection would find it.
