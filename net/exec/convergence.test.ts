@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { KernelModel } from "#net/exec/kernel-model.ts";
 import type { HostNetwork, HostNetworks } from "#net/model/host-networks.ts";
 import type { HostState } from "#net/model/host-state.ts";
+import { containerNs, overlayNs, peerNsOfMark } from "#net/model/ifname.ts";
 import { planHost } from "#net/plan/plan-host.ts";
 import { render } from "#net/plan/render.ts";
 import {
@@ -25,6 +26,14 @@ const apply = (state: HostState, desired: HostNetworks, crashAfter = Number.POSI
     if (i >= crashAfter) return;
     kernel.apply(op);
   }
+};
+
+/** A container on two overlays, then on the first only, while nobody else here is on the second. */
+const disconnected = (): { readonly before: HostState; readonly after: HostNetworks } => {
+  const [one, two] = [overlayNetwork(1), overlayNetwork(2)];
+  const before = emptyHost();
+  apply(before, host({ networks: [one, two], containers: [container("t1", attach(one, 2), attach(two, 2, "eth1"))] }));
+  return { before, after: host({ networks: [one], containers: [container("t1", attach(one, 2))] }) };
 };
 
 const NETWORKS: readonly HostNetwork[] = [
@@ -65,6 +74,22 @@ const expectConverged = (state: HostState, desired: HostNetworks): void => {
 };
 
 describe("planning and applying", () => {
+  it("an interface goes before the namespace of its network, whose links the kernel deletes later", () => {
+    const { before, after } = disconnected();
+    const ops = planHost(after, before);
+    const names = [...before.namespaces.get(overlayNs(overlayNetwork(2).vni))!.links.values()]
+      .filter((link) => peerNsOfMark(link.alias) === containerNs("t1"))
+      .map((link) => link.name);
+    expect(names).to.have.length(1);
+    const deleted = ops.findIndex((op) => op.op === "link-del" && op.name === names[0]);
+    expect(deleted).to.be.within(
+      0,
+      ops.findIndex((op) => op.op === "netns-del"),
+    );
+    apply(before, after);
+    expect([...before.namespaces.get(containerNs("t1"))!.links.keys()].sort()).to.deep.equal(["eth0", "lo"]);
+  });
+
   it("arrives at every desired state, from every other", () => {
     fc.assert(
       fc.property(fc.array(arbitraryHost, { minLength: 1, maxLength: 5 }), (walk) => {

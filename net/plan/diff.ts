@@ -25,7 +25,7 @@ import type { Target, TargetLink, TargetNamespace } from "#net/plan/target.ts";
 export const diff = (target: Target, observed: HostState): NetOp[] => {
   const ops: NetOp[] = [];
   const leaving = new Set([...observed.namespaces.keys()].filter((ns) => ns !== "" && !target.has(ns)));
-  for (const ns of leaving) removeNamespace(ns, observed, ops);
+  for (const ns of leaving) removeNamespace(ns, target, observed, ops);
   for (const [ns, want] of target) {
     const have = observed.namespaces.get(ns);
     if (have === undefined) ops.push({ op: "netns-add", ns });
@@ -36,12 +36,16 @@ export const diff = (target: Target, observed: HostState): NetOp[] => {
 
 /**
  * Deleting a namespace deletes its links, but later (the kernel's cleanup runs in a work queue). An overlay that comes back
- * at once would find its VNI and the name of its way out taken, so those two are deleted explicitly.
+ * at once would find its VNI and the name of its way out taken, so those two are deleted explicitly; and so are the
+ * interfaces of containers that stay, which were taken from the network.
  */
-const removeNamespace = (ns: string, observed: HostState, ops: NetOp[]): void => {
+const removeNamespace = (ns: string, target: Target, observed: HostState, ops: NetOp[]): void => {
   if (isOverlayNs(ns)) {
-    for (const link of observed.namespaces.get(ns)!.links.values())
-      if (link.kind === "vxlan") ops.push({ op: "link-del", ns, name: link.name });
+    for (const link of observed.namespaces.get(ns)!.links.values()) {
+      const inner = peerNsOfMark(link.alias) ?? "";
+      if (link.kind === "vxlan" || (isContainerNs(inner) && target.has(inner)))
+        ops.push({ op: "link-del", ns, name: link.name });
+    }
     for (const link of observed.namespaces.get("")?.links.values() ?? [])
       if (peerNsOfMark(link.alias) === ns) ops.push({ op: "link-del", ns: "", name: link.name });
   }

@@ -62,7 +62,9 @@ describe("tsctl run", () => {
   it("asks for a container on the node that answers, with Docker's flags", async () => {
     const sent: RunContainerRequest[] = [];
     const cluster = new FakeCluster();
+    const running = Task.fromPartial({ id: ID, status: { state: TASK_RUNNING } });
     const control = {
+      getTask: async () => ({ task: running }),
       runContainer: async (request: RunContainerRequest) => {
         sent.push(request);
         return { task: Task.fromPartial({ id: ID }), warnings: ["so so"] };
@@ -112,6 +114,16 @@ describe("tsctl run", () => {
       (await tsctl(undefined, ["run", "--ip", "10.0.0.7", "--network", "a", "--network", "b", "i"])).err,
     ).to.include("--ip: there are several networks");
     expect((await tsctl(undefined, ["run", "-i", "image"])).err).to.match(/--interactive: .*\n?.*tsctl exec -it/);
+  });
+
+  it("in the background returns when it runs, or with the reason why not", async () => {
+    for (const [status, err, code] of [
+      [{ state: TASK_RUNNING }, "", 0],
+      [{ state: TASK_FAILED, exitCode: 1 }, "", 0],
+      [{ state: TASK_NEW, error: "no suitable node" }, "waiting: no suitable node\n", 0],
+      [{ state: TASK_REJECTED, error: "no way" }, "tsctl: box did not run: no way\n", 125],
+    ] as const)
+      expect(await setup([status]).run(["run", "-d", "image"])).to.deep.equal({ out: `${ID}\n`, err, code });
   });
 
   it("shows each line of the output once and ends with the container's exit code", async () => {

@@ -44,6 +44,23 @@ export const watchTask = async (
   return last;
 };
 
+/** @return 0 when it runs, has run, or waits for something that is then told; else Docker's code */
+export const whenStarted = async (cli: Cli, started: Task): Promise<number> => {
+  const last = await watchTask(
+    cli,
+    started.id,
+    (task) => stateOf(task) >= TaskState.TASK_RUNNING || waitsFor(task) !== "",
+    cli.interrupt(),
+  );
+  const why = last === undefined ? "" : waitsFor(last);
+  if (why !== "") cli.err.write(`waiting: ${why}\n`);
+  const failed = stateOf(last) > TaskState.TASK_SHUTDOWN && last?.status?.exitCode === 0;
+  return failed ? exitCode(cli, last ?? started) : 0;
+};
+
+/** Why it has no node yet; empty: it has one, or it gets one now. */
+const waitsFor = (task: Task): string => (stateOf(task) < TaskState.TASK_ASSIGNED ? (task.status?.error ?? "") : "");
+
 /** Each line once, although the log is read again from where it broke off. */
 const createPrinter = (cli: Cli) => {
   let lastUs = 0;
@@ -99,7 +116,7 @@ export const followContainer = async (cli: Cli, started: Task): Promise<number> 
     cli,
     id,
     (task) => {
-      const waiting = stateOf(task) < TaskState.TASK_ASSIGNED ? (task.status?.error ?? "") : "";
+      const waiting = waitsFor(task);
       if (waiting !== "" && waiting !== said) cli.err.write(`waiting: ${waiting}\n`);
       said = waiting;
       if (stateOf(task) >= TaskState.TASK_RUNNING && output === undefined)

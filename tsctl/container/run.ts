@@ -1,6 +1,6 @@
 import { TswarmError } from "#base/errors.ts";
 import type { Cli, Verb } from "#tsctl/cli.ts";
-import { followContainer } from "#tsctl/container/follow.ts";
+import { followContainer, whenStarted } from "#tsctl/container/follow.ts";
 import { type RunFlags, runOptions } from "#tsctl/container/options.ts";
 import { runRequest } from "#tsctl/container/spec.ts";
 import { readEnvFiles } from "#tsctl/flags/env-file.ts";
@@ -40,6 +40,7 @@ Examples:
       for (const warning of warnings) cli.err.write(`warning: ${warning}\n`);
       if (flags.detach) {
         cli.out.write(`${task!.id}\n`);
+        cli.exit(await whenStarted(cli, task!));
         return;
       }
       await withoutOptimisation();
