@@ -169,21 +169,18 @@ export class Reconciler {
     const errors: ApplyError[] = [];
     const memory = this.#memory!;
     let count = 0;
+    let understood = true;
     execute(ops, this.#kernel, (op, error) => {
       if (op.op === "nft-set" || op.op === "nft-del") this.#watch?.wroteRules(op.ns);
       if (++count % OPS_BETWEEN_DRAINS === 0) this.#watch?.underWay();
-      if (error === null) {
-        // After an error the memory is dropped: what the kernel has now may not be what it knows.
-        if (errors.length === 0) memory.apply(op);
-      } else
-        errors.push({
-          namespace: op.ns,
-          link: linkOf(op),
-          object: render(op),
-          code: error.code,
-          reason: error.message,
-        });
+      if (error !== null) {
+        const { code, message: reason } = error;
+        errors.push({ namespace: op.ns, link: linkOf(op), object: render(op), code, reason });
+      }
+      // After an error the memory is dropped: what the kernel has now may not be what it knows.
+      else if (errors.length === 0 && understood) understood = remember(memory, op);
     });
+    if (!understood) this.#memory = undefined;
     return errors;
   }
 
@@ -218,6 +215,16 @@ export class Reconciler {
     }
   }
 }
+
+/** False: the kernel took what the memory would not, so the memory was wrong. */
+const remember = (memory: KernelModel, op: NetOp): boolean => {
+  try {
+    memory.apply(op);
+    return true;
+  } catch {
+    return false;
+  }
+};
 
 const microsecondsSince = (start: bigint): number => Number((process.hrtime.bigint() - start) / 1000n);
 
