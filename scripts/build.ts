@@ -52,6 +52,7 @@ const PROCESSES = {
   agent: "node-agent/main.ts",
   manager: "control-plane/manager/main.ts",
   networking: "net/exec/worker.ts",
+  layers: "node-agent/images/layer-worker.ts",
 };
 rmSync(join(dist, "node.new"), { recursive: true, force: true });
 await build({

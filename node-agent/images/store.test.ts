@@ -189,6 +189,28 @@ describe("image store", () => {
     expect(layersOnDisk()).to.equal(0);
   });
 
+  /** Never yields: whatever happens meanwhile happens on another thread. */
+  const spinUntil = (done: () => boolean): boolean => {
+    const word = new Int32Array(new SharedArrayBuffer(4));
+    for (let i = 0; i < 1_000 && !done(); i++) Atomics.wait(word, 0, 0, 10);
+    return done();
+  };
+
+  it("unpacks and removes layers on another thread: the agent has other things to do", async () => {
+    const layer = await tar([...Array(200).keys()].map((i) => file(`f${i}`, "x")));
+    const loading = load(await dockerArchive(["a:1"], [layer]));
+    const unpacking = () => readdirSync(join(dir, "tmp")).map((name) => join(dir, "tmp", name, "layer-0"));
+    while (!unpacking().some(existsSync)) await new Promise((resolve) => setImmediate(resolve));
+    const [path] = unpacking();
+    expect(spinUntil(() => existsSync(join(path!, "f199")))).to.equal(true);
+    await loading;
+    const removing = store.remove("a:1", { force: false, inUse: unused });
+    while (store.list().length > 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(layersOnDisk()).to.equal(1);
+    await removing;
+    expect(layersOnDisk()).to.equal(0);
+  });
+
   it("shares layers and keeps them while another image has them", async () => {
     const [base, one, two] = [await tar([file("base", "x")]), await tar([file("v", "1")]), await tar([file("v", "2")])];
     await load(await dockerArchive(["a:1"], [base, one]));

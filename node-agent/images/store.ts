@@ -6,24 +6,16 @@
 //   tmp/                loads under way; emptied at open
 // An image is visible when the index that mentions it is on disk, and never before its layers are. Layer archives are
 // not kept. Changes run one after another; reads never wait.
-import {
-  createReadStream,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { refuse, TswarmError } from "#base/errors.ts";
+import { refuse } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import { syncFilesystem } from "#node-agent/runtime/overlay-whiteout.ts";
 import { Image } from "#proto/gen/node.ts";
 import { NodeImage } from "#proto/gen/types.ts";
 import { type ArchivedImage, readArchive } from "./archive.ts";
+import { archiveError } from "./archive-error.ts";
 import { type OciImageConfig, parseImageConfig } from "./image-config.ts";
 import {
   type ImageIndex,
@@ -34,9 +26,9 @@ import {
   withoutImage,
   writeIndex,
 } from "./image-index.ts";
+import { withLayerThread } from "./layer-thread.ts";
 import { canonicalName, digestPrefix, requireName } from "./reference.ts";
 import { spoolArchive } from "./spool.ts";
-import { unpackLayer } from "./unpack-layer.ts";
 
 export type ResolvedImage = {
   readonly digest: string;
@@ -256,33 +248,28 @@ const requireImage = (index: ImageIndex, ref: string): IndexedImage => {
 /** Unpacks below `tmp` the layers that the store lacks. */
 const unpackMissing = async (images: readonly ArchivedImage[], index: ImageIndex, tmp: string) => {
   const fresh = new Map<string, { path: string; sizeBytes: number }>();
-  for (const layer of images.flatMap((image) => image.layers)) {
-    if (index.layers[layer.diffId] !== undefined || fresh.has(layer.diffId)) continue;
-    const path = join(tmp, `layer-${fresh.size}`);
-    mkdirSync(path);
-    const unpacked = await unpackLayer(createReadStream(layer.path, { highWaterMark: 1 << 18 }), path);
-    if (unpacked.digest !== layer.diffId) {
-      const remedy = "Copy or save the archive again: it is damaged";
-      throw refuse("invalid", layer.diffId, `the layer's content has the digest ${unpacked.digest}`, remedy);
+  const made: string[] = [];
+  await withLayerThread(async (thread) => {
+    try {
+      for (const layer of images.flatMap((image) => image.layers)) {
+        if (index.layers[layer.diffId] !== undefined || fresh.has(layer.diffId)) continue;
+        const path = join(tmp, `layer-${fresh.size}`);
+        mkdirSync(path);
+        made.push(path);
+        const unpacked = await thread.unpack(layer.path, path);
+        if (unpacked.digest !== layer.diffId) {
+          const remedy = "Copy or save the archive again: it is damaged";
+          throw refuse("invalid", layer.diffId, `the layer's content has the digest ${unpacked.digest}`, remedy);
+        }
+        fresh.set(layer.diffId, { path, sizeBytes: unpacked.sizeBytes });
+      }
+    } catch (thrown) {
+      // The caller removes whatever is left; these may be many files.
+      await thread.remove(made).catch(() => {});
+      throw thrown;
     }
-    fresh.set(layer.diffId, { path, sizeBytes: unpacked.sizeBytes });
-  }
+  });
   return fresh;
-};
-
-/** Full disks and the like stay what they are; anything else that reading throws means a damaged archive. */
-const archiveError = (thrown: unknown): TswarmError => {
-  if (thrown instanceof TswarmError) return thrown;
-  const error = thrown as NodeJS.ErrnoException;
-  if (error.syscall !== undefined)
-    return new TswarmError("internal", `loading an image: ${error.message}`, { cause: thrown });
-  const issue = {
-    field: "archive",
-    reason: `it is no tar archive, damaged or cut off (${error.message})`,
-    remedy: "Copy or save the archive again",
-  };
-  const text = `${issue.field}: ${issue.reason}. ${issue.remedy}.`;
-  return new TswarmError("invalid", text, { issues: [issue], cause: thrown });
 };
 
 type StorePaths = ReturnType<typeof storePaths>;
@@ -314,6 +301,6 @@ const clearUnmentioned = async (paths: StorePaths, index: ImageIndex): Promise<n
     readdirSync(dir).map((name) => join(dir, name)),
   );
   const unmentioned = present.filter((path) => !kept.has(path));
-  for (const path of unmentioned) await rm(path, { recursive: true });
+  if (unmentioned.length > 0) await withLayerThread((thread) => thread.remove(unmentioned));
   return unmentioned.length;
 };
