@@ -1,8 +1,10 @@
 import { expect } from "chai";
+import fc from "fast-check";
 import { allocate } from "#control-plane/allocator/allocate.ts";
 import { nodeView } from "#control-plane/node-view/node-view.ts";
 import { orchestrate } from "#control-plane/orchestrator/orchestrate.ts";
 import { isCurrent } from "#control-plane/orchestrator/slot.ts";
+import { hasEnded } from "#control-plane/orchestrator/task-life.ts";
 import { schedule } from "#control-plane/scheduler/schedule.ts";
 import { ADDRESS_REST_MS } from "#control-plane/state/apply.ts";
 import type { State } from "#control-plane/state/types.ts";
@@ -171,5 +173,43 @@ describe("connecting networks to what runs", () => {
       ops.disconnectNetwork(state.begin(), ctx, { network: "bridge", task: "box", force });
     expect(refused(take(false))).to.include({ code: "unavailable", field: "task" });
     expect(take(true)().attachments).to.have.length(1);
+  });
+
+  it("leaks no address and uses none twice, whatever comes and goes; it is refused only when all are used or rest", () => {
+    const names = ["a", "b", "c", "d", "e", "f"];
+    const steps = fc.array(fc.record({ what: fc.constantFrom("connect", "disconnect", "end", "wait"), n: fc.nat(5) }), {
+      maxLength: 40,
+    });
+    fc.assert(
+      fc.property(steps, (history) => {
+        const { state } = setup();
+        for (const name of names) report(state, start(state, running(name)), TaskState.TASK_RUNNING);
+        const two = state.networkByName("two")!;
+        const attached = () =>
+          [...state.all("task")]
+            .filter((task) => !hasEnded(task))
+            .flatMap((task) =>
+              task.attachments.filter((a) => a.networkId === two.id).map((a) => a.ipv4.split("/")[0]!),
+            );
+        for (const { what, n } of history) {
+          const task = state.containerByName(names[n]!)!;
+          const isOn = attached().includes(task.attachments.at(-1)!.ipv4.split("/")[0]!);
+          if (what === "wait") commit(state, (tx) => allocate(tx, { ...ctx, now: ctx.now + ADDRESS_REST_MS }));
+          else if (hasEnded(task)) continue;
+          else if (what === "end") report(state, task, TaskState.TASK_FAILED);
+          else if (what === "disconnect" && isOn) disconnect(state, "two", task.name);
+          else if (what === "connect" && !isOn) {
+            const free = 6 - state.heldAddresses(two.id).size;
+            if (free > 0) connect(state, "two", task.name);
+            else expect(refused(() => connect(state, "two", task.name)).code).to.equal("exhausted");
+          }
+          const resting = [...state.all("lease")].filter((l) => l.networkId === two.id).map((l) => l.address);
+          expect([...state.heldAddresses(two.id)].sort()).to.deep.equal(
+            ["10.82.0.1", ...attached(), ...resting].sort(),
+          );
+        }
+      }),
+      { numRuns: 50 },
+    );
   });
 });

@@ -1,11 +1,11 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import { createFakeHost, fakeTask, settle } from "#node-agent/reconcile/fake-host.ts";
 import type { AssignedView } from "#node-agent/reconcile/task-runner.ts";
 import { emptyView } from "#node-agent/session/view.ts";
 import { ServiceEndpoint } from "#proto/gen/dispatcher.ts";
-import { PortConfig, PortProtocol, Task, TaskState } from "#proto/gen/types.ts";
+import { NetworkAttachment, PortConfig, PortProtocol, Task, TaskState } from "#proto/gen/types.ts";
 
 const { TASK_COMPLETE, TASK_FAILED, TASK_ORPHANED, TASK_REJECTED, TASK_RUNNING, TASK_SHUTDOWN } = TaskState;
 const view = (...tasks: Task[]): AssignedView => ({
@@ -44,6 +44,28 @@ describe("task runner", () => {
     expect(host.records()).to.deep.equal(["b"]);
     await runner.removeAll();
     await nothingLeft();
+  });
+
+  it("changes the lines of its own addresses in /etc/hosts with the networks of a running container, also after a restart", async () => {
+    const { runner } = await host.agent();
+    const on = (...addresses: string[]): Task => ({
+      ...fakeTask("a"),
+      attachments: addresses.map((ipv4) => NetworkAttachment.fromPartial({ ipv4 })),
+    });
+    runner.assign(view(on("10.0.0.2/24")));
+    await settle();
+    const path = join(host.dir, "a", "hosts");
+    const { ino } = statSync(path);
+    appendFileSync(path, "192.0.2.7\tmine\n");
+    const own = () => readFileSync(path, "utf8").split("\n").slice(6);
+    runner.assign(view(on("10.0.0.2/24", "10.1.0.2/24")));
+    expect(own()).to.deep.equal(["10.0.0.2\ta", "192.0.2.7\tmine", "10.1.0.2\ta", ""]);
+    runner.close();
+    const again = await host.agent();
+    again.runner.assign(view(on("10.0.0.2/24")));
+    expect(own()).to.deep.equal(["10.0.0.2\ta", "192.0.2.7\tmine", ""]);
+    expect(statSync(path).ino, "the file that the container has").to.equal(ino);
+    await again.runner.removeAll();
   });
 
   it("reports how it ended", async () => {
