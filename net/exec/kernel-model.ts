@@ -5,7 +5,6 @@
 import { TswarmError } from "#base/errors.ts";
 import {
   addressKey,
-  fdbExtraKey,
   fdbKey,
   freshNamespace,
   type HostState,
@@ -95,10 +94,10 @@ export class KernelModel {
         return;
       case "fdb-set":
         this.#vxlan(op);
-        this.#fdbSet(op);
+        this.#ns(op).fdb.set(fdbKey(op), { link: op.link, mac: op.mac, vtep: op.vtep });
         return;
       case "fdb-del":
-        this.#fdbDel(op);
+        this.#present(op, this.#ns(op).fdb, fdbKey(op));
         return;
       case "nft-set":
         Object.assign(this.#ns(op), { nftDigest: op.digest, nftListing: "" });
@@ -198,22 +197,6 @@ export class KernelModel {
     if (!this.#link(op, op.link).up) throw refused("invalid", op, "the link is down");
     const { op: _op, ns: _ns, ...route } = op;
     this.#ns(op).routes.set(routeKey(op), route);
-  }
-
-  #fdbSet(op: Op<"fdb-set">): void {
-    const { fdb } = this.#ns(op);
-    // A MAC that has this remote among others keeps them.
-    if (!fdb.has(fdbExtraKey(op))) fdb.set(fdbKey(op), { link: op.link, mac: op.mac, vtep: op.vtep });
-  }
-
-  #fdbDel(op: Op<"fdb-del">): void {
-    const { fdb } = this.#ns(op);
-    const first = fdb.get(fdbKey(op))?.vtep === op.vtep;
-    this.#present(op, fdb, first ? fdbKey(op) : fdbExtraKey(op));
-    const next = [...fdb].find(([, entry]) => fdbKey(entry) === fdbKey(op));
-    if (!first || next === undefined) return;
-    fdb.delete(next[0]);
-    fdb.set(fdbKey(op), next[1]);
   }
 
   #ns(op: NetOp): NamespaceState {

@@ -12,7 +12,6 @@ import type { HostNetworks } from "#net/model/host-networks.ts";
 import {
   addressKey,
   DEFAULT_ROUTE,
-  fdbExtraKey,
   fdbKey,
   type HostState,
   type LinkState,
@@ -174,7 +173,7 @@ const observeFdb = (rtnl: Rtnl, names: Names): NamespaceState["fdb"] => {
   for (const { linkIndex, mac, destination, self } of rtnl.fdbDump()) {
     if (!self || destination === undefined) continue;
     const entry = { link: names.get(linkIndex) ?? "", mac, vtep: destination };
-    found.set(found.has(fdbKey(entry)) ? fdbExtraKey(entry) : fdbKey(entry), entry);
+    found.set(fdbKey(entry), entry);
   }
   return found;
 };

@@ -23,7 +23,8 @@ describe("what others change", function () {
   let disturbed: Set<string>;
   const plain = overlayNetwork(1);
   const overlay = { ...plain, services: [virtualService(plain, "web", 100, [3])] };
-  const bridge = bridgeNetwork(1);
+  const bridge = bridgeNetwork(1, { options: { "com.docker.network.bridge.enable_icc": "false" } });
+  const bridgeLink = bridgeName(bridge.id, bridge.name);
   const desired = host({
     networks: [overlay, bridge],
     containers: [container("t2", attach(overlay, 2), attach(bridge, 2, "eth1")), container("t3", attach(overlay, 3))],
@@ -74,7 +75,14 @@ describe("what others change", function () {
 
   type Damage = { readonly ns: string; readonly command: string; readonly found: RegExp };
   const DAMAGES: readonly Damage[] = [
-    { ns: "", command: `ip link del dev ${bridgeName(bridge.id, bridge.name)}`, found: /link ts-.*: missing/ },
+    { ns: "", command: `ip link del dev ${bridgeLink}`, found: /link ts-.*: missing/ },
+    {
+      ns: "",
+      command: `sh -c 'ip link set dev ${bridgeLink} down; ip link set dev ${bridgeLink} name renamed'`,
+      found: /link renamed: unexpected/,
+    },
+    // With its last address the kernel takes the neighbours of a link.
+    { ns: "o-4097", command: "ip addr add 10.200.0.1/24 dev vxlan0", found: /10\.200\.0\.1.*unexpected/ },
     { ns: "", command: "ip link set dev tse4097 down", found: /tse4097: down instead of up/ },
     { ns: "", command: "nft flush ruleset", found: /host: nftables/ },
     { ns: "", command: "nft insert rule inet tswarm forward drop", found: /host: nftables/ },

@@ -20,7 +20,7 @@ export type NamespaceState = {
   readonly rules: Map<string, RuleState>;
   /** Permanent neighbours of VXLAN links, by `neighbourKey`. */
   readonly neighbours: Map<string, NeighbourState>;
-  /** Forwarding entries of VXLAN links that name a remote, by `fdbKey`; further remotes of the same MAC by `fdbExtraKey`. */
+  /** Forwarding entries of VXLAN links that name a remote, by `fdbKey`. */
   readonly fdb: Map<string, FdbState>;
   /** Values by name, with slashes ("net/ipv4/ip_forward"), of those that a plan has asked for. */
   readonly sysctls: Map<string, string>;
@@ -99,7 +99,6 @@ export const BROADCAST_MAC = "ff:ff:ff:ff:ff:ff";
 
 export const fdbKey = (f: FdbState): string =>
   isGroupMac(f.mac) ? `${f.link} ${f.mac} ${f.vtep}` : `${f.link} ${f.mac}`;
-export const fdbExtraKey = (f: FdbState): string => `${fdbKey(f)} ${f.vtep}`;
 
 export const routeKey = (r: Pick<RouteState, "table" | "destination" | "metric">): string =>
   `${r.table} ${r.destination}${r.metric === undefined ? "" : ` metric ${r.metric}`}`;

@@ -7,8 +7,6 @@
 
 import { isLinkLocal6, splitPrefix } from "#net/model/cidr.ts";
 import {
-  fdbExtraKey,
-  fdbKey,
   freshNamespace,
   type HostState,
   type LinkState,
@@ -70,10 +68,12 @@ const diffNamespace = (pass: Pass): void => {
   for (const [key, value] of want.sysctls)
     if (have.sysctls.get(key) !== value || !stays(linkOfSysctl(key) ?? ""))
       ops.push({ op: "sysctl-set", ns, key, value });
-  diffAddresses(pass, stays);
-  diffRoutes(pass, stays);
+  const emptied = diffAddresses(pass, stays);
+  // With a link's last address the kernel takes its routes and neighbours, also those that were made without one.
+  const keeps = (link: string): boolean => stays(link) && !emptied.has(link);
+  diffRoutes(pass, stays, keeps);
   diffRules(pass);
-  diffEntries(pass, stays);
+  diffEntries(pass, stays, keeps);
   if (want.ruleset === undefined) {
     if (have.nftDigest !== "") ops.push({ op: "nft-del", ns });
   } else if (have.nftDigest !== want.ruleset.digest) {
@@ -99,7 +99,7 @@ const diffLinks = (pass: Pass): ReadonlySet<string> => {
     const fate = fateOf(pass, link, existing);
     if (fate === "theirs") continue;
     if (fate === "keep") {
-      changeLink(pass, link, existing!);
+      changeLink(pass, link, existing!, (name) => !gone.has(name));
       continue;
     }
     if (existing !== undefined) {
@@ -204,35 +204,51 @@ const addLink = ({ ns, target, ops }: Pass, link: TargetLink): void => {
   }
 };
 
-const changeLink = ({ ns, ops }: Pass, want: TargetLink, have: LinkState): void => {
+const changeLink = ({ ns, ops }: Pass, want: TargetLink, have: LinkState, stays: (link: string) => boolean): void => {
+  // A port that gets to another bridge, or to the same one made again, has none of the settings that it had.
+  const moves = want.master !== "" && (want.master !== have.master || !stays(want.master));
   const change: LinkChange = {
     ...(want.mtuBytes !== have.mtuBytes && { mtuBytes: want.mtuBytes }),
     ...(want.mac !== "" && want.mac !== have.mac && { mac: want.mac }),
-    ...(want.master !== have.master && { master: want.master }),
-    ...(want.isolated !== have.isolated && { isolated: want.isolated }),
-    ...((want.noBroadcast ?? false) !== have.noBroadcast && { noBroadcast: want.noBroadcast ?? false }),
-    ...((want.hairpin ?? false) !== have.hairpin && { hairpin: want.hairpin ?? false }),
+    ...((moves || want.master !== have.master) && { master: want.master }),
+    ...setting("isolated", want.isolated, have.isolated, moves),
+    ...setting("noBroadcast", want.noBroadcast, have.noBroadcast, moves),
+    ...setting("hairpin", want.hairpin, have.hairpin, moves),
     ...(want.alias !== have.alias && { alias: want.alias }),
   };
   if (Object.keys(change).length > 0) ops.push({ op: "link-set", ns, name: want.name, change });
   if (!have.up) ops.push({ op: "link-up", ns, name: want.name });
 };
 
-const diffAddresses = ({ ns, want, have, ops }: Pass, stays: (link: string) => boolean): void => {
+const setting = <K extends "isolated" | "noBroadcast" | "hairpin">(
+  key: K,
+  want = false,
+  have: boolean,
+  moves: boolean,
+): LinkChange => (want !== have || (moves && want) ? { [key]: want } : {});
+
+/** Links that lose an address. */
+const diffAddresses = ({ ns, want, have, ops }: Pass, stays: (link: string) => boolean): ReadonlySet<string> => {
+  const emptied = new Set<string>();
   for (const [key, { link, address }] of want.addresses)
     if (!have.addresses.has(key) || !stays(link)) ops.push({ op: "addr-add", ns, link, address });
-  if (isContainerNs(ns)) return;
+  if (isContainerNs(ns)) return emptied;
   for (const [key, { link, address }] of have.addresses) {
     const extra = !want.addresses.has(key) && want.links.has(link) && stays(link);
-    if (extra && !isLinkLocal6(splitPrefix(address).address)) ops.push({ op: "addr-del", ns, link, address });
+    if (!extra || isLinkLocal6(splitPrefix(address).address)) continue;
+    ops.push({ op: "addr-del", ns, link, address });
+    emptied.add(link);
   }
+  return emptied;
 };
 
-const diffRoutes = ({ ns, want, have, ops }: Pass, stays: (link: string) => boolean): void => {
+type Stays = (link: string) => boolean;
+
+const diffRoutes = ({ ns, want, have, ops }: Pass, stays: Stays, keeps: Stays): void => {
   const same = (a: RouteState, b: RouteState | undefined): boolean =>
     b !== undefined && a.via === b.via && a.link === b.link;
   for (const [key, route] of want.routes)
-    if (!same(route, have.routes.get(key)) || !stays(route.link)) ops.push({ op: "route-set", ns, ...route });
+    if (!same(route, have.routes.get(key)) || !keeps(route.link)) ops.push({ op: "route-set", ns, ...route });
   for (const [key, route] of have.routes)
     if (!want.routes.has(key) && stays(route.link)) ops.push({ op: "route-del", ns, ...route });
 };
@@ -242,21 +258,14 @@ const diffRules = ({ ns, want, have, ops }: Pass): void => {
   for (const [key, rule] of have.rules) if (!want.rules.has(key)) ops.push({ op: "rule-del", ns, ...rule });
 };
 
-const diffEntries = ({ ns, want, have, ops }: Pass, stays: (link: string) => boolean): void => {
+const diffEntries = ({ ns, want, have, ops }: Pass, stays: Stays, keeps: Stays): void => {
   const sameNeighbour = (a: NeighbourState, b: NeighbourState | undefined): boolean => a.mac === b?.mac;
   for (const [key, n] of want.neighbours)
-    if (!sameNeighbour(n, have.neighbours.get(key)) || !stays(n.link)) ops.push({ op: "neigh-set", ns, ...n });
+    if (!sameNeighbour(n, have.neighbours.get(key)) || !keeps(n.link)) ops.push({ op: "neigh-set", ns, ...n });
   for (const [key, n] of have.neighbours)
     if (!want.neighbours.has(key) && want.links.has(n.link) && stays(n.link)) ops.push({ op: "neigh-del", ns, ...n });
-  const among = new Set([...have.fdb.values()].map(fdbExtraKey));
-  for (const f of want.fdb.values())
-    if (!among.has(fdbExtraKey(f)) || !stays(f.link)) ops.push({ op: "fdb-set", ns, ...f });
-  for (const [key, f] of have.fdb) {
-    if (!want.links.has(f.link) || !stays(f.link)) continue;
-    const wanted = want.fdb.get(fdbKey(f));
-    if (wanted?.vtep === f.vtep) continue;
-    // Setting an entry replaces the first remote of its MAC, unless the right one is there already.
-    const replaced = wanted !== undefined && key === fdbKey(f) && !among.has(fdbExtraKey(wanted));
-    if (!replaced) ops.push({ op: "fdb-del", ns, ...f });
-  }
+  for (const [key, f] of want.fdb)
+    if (have.fdb.get(key)?.vtep !== f.vtep || !stays(f.link)) ops.push({ op: "fdb-set", ns, ...f });
+  for (const [key, f] of have.fdb)
+    if (!want.fdb.has(key) && want.links.has(f.link) && stays(f.link)) ops.push({ op: "fdb-del", ns, ...f });
 };

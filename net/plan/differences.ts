@@ -3,7 +3,6 @@
 
 import {
   addressKey,
-  fdbExtraKey,
   fdbKey,
   type HostState,
   type LinkState,
@@ -148,8 +147,7 @@ const differenceOf = (op: NetOp, target: Target, observed: HostState): Found | u
     case "fdb-set": {
       const existing = have?.fdb.get(fdbKey(op));
       if (existing === undefined) return missing("fdb", `${op.mac} on ${op.link}`, op.vtep);
-      const there = existing.vtep === op.vtep || have?.fdb.has(fdbExtraKey(op));
-      return there ? undefined : differs("fdb", `${op.mac} on ${op.link}`, op.vtep, existing.vtep);
+      return existing.vtep === op.vtep ? undefined : differs("fdb", `${op.mac} on ${op.link}`, op.vtep, existing.vtep);
     }
     case "fdb-del":
       return unexpected("fdb", `${op.mac} on ${op.link}`, op.vtep);

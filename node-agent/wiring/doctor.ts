@@ -103,7 +103,7 @@ export const startDoctor = (options: DoctorOptions): Doctor => {
         ? `failed: ${failure.reason}`
         : times === 1
           ? "repaired"
-          : `repaired; changed again ${times - 1} times by others`;
+          : `repaired; changed again ${times === 2 ? "once" : `${times - 1} times`} by others`;
       const finding = findingOf(difference, {
         since: firstSeen.get(key) ?? since.get(difference.namespace) ?? clock.now(),
         action,
