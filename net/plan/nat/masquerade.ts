@@ -40,12 +40,13 @@ export const hostRuleset = (doors: readonly Door[], published: readonly Publishe
   const routed = doors.flatMap(({ prefixes }) => prefixes.filter((p) => p.routed).map(({ prefix }) => prefix));
   const forward = [
     ...publish.forward,
-    ...(hasInternal ? [`iifname ${internal} drop`, `oifname ${internal} drop`] : []),
     `iifname ${all} oifname ${all} jump between`,
+    ...(hasInternal ? [`iifname ${internal} drop`, `oifname ${internal} drop`] : []),
     ...routed.map((prefix) => `${ipOf(prefix)} daddr ${prefix} meta l4proto { icmp, icmpv6 } accept`),
     `iifname != ${all} oifname ${all} ct state new drop`,
   ];
-  const between = doors.map(({ link }) => `iifname "${link}" oifname "${link}" return`);
+  // With br_netfilter what crosses a bridge comes by here.
+  const between = doors.map(({ link }) => `iifname "${link}" oifname "${link}" accept`);
   const masquerade = doors
     .filter((door) => !door.internal)
     .flatMap(({ link, prefixes }) =>
