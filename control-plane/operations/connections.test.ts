@@ -91,7 +91,10 @@ describe("connecting networks to what runs", () => {
     const pass = () => commit(state, (tx) => orchestrate(tx, ctx, { services: [served.id], nodes: [] }));
     pass();
     expect(state.tasksOfService(served.id)).to.have.length(1);
+    const viewed = () => ops.viewNetwork(state, state.networkByName("back")!).tasks.map((t) => t.name);
+    expect(viewed()).to.deep.equal(["web.1"]);
     disconnect(state, "back", "web.1");
+    expect(viewed()).to.deep.equal([]);
     pass();
     expect(state.tasksOfService(served.id).map((t) => t.desiredState)).to.deep.equal([task.desiredState]);
     report(state, task, TaskState.TASK_FAILED);

@@ -8,7 +8,7 @@ import { hasEnded } from "#control-plane/state/keys.ts";
 import type { ReadTx, Tx, WriteContext } from "#control-plane/state/types.ts";
 import { bridgeOptions } from "#net/model/driver-options.ts";
 import type { Filter, NetworkView } from "#proto/gen/control.ts";
-import { Network, type NetworkSpec } from "#proto/gen/types.ts";
+import { Network, type NetworkSpec, type Task, TaskState } from "#proto/gen/types.ts";
 import { hasLabel } from "./filters.ts";
 import { checkVersion } from "./nodes.ts";
 import { resolveNetwork } from "./references.ts";
@@ -192,10 +192,15 @@ export const pruneNetworks = (tx: Tx, ctx: WriteContext, input: { readonly filte
   return removed;
 };
 
+/** It has an address there, or will get one; a task of a service may have been taken from a network of its spec. */
+const isOn = (task: Task, networkId: string): boolean =>
+  (task.status?.state ?? TaskState.TASK_NEW) === TaskState.TASK_NEW ||
+  task.attachments.some((attachment) => attachment.networkId === networkId);
+
 /** A network with who uses it and how full it is. */
 export const viewNetwork = (tx: ReadTx, network: Network): NetworkView => ({
   network,
-  tasks: tx.tasksOfNetwork(network.id).filter((t) => !hasEnded(t)),
+  tasks: tx.tasksOfNetwork(network.id).filter((t) => !hasEnded(t) && isOn(t, network.id)),
   services: [...tx.servicesOfNetwork(network.id)],
   usage: network.subnets.map((subnet) => subnetUsage(tx, network, subnet)),
 });

@@ -194,6 +194,12 @@ describe("tsctl ps, stop, rm, network connect", () => {
     ]);
   });
 
+  it("logs of a container of its own are what it wrote, as with docker", async () => {
+    const { cluster, run } = setup([], ["one", "!two"]);
+    cluster.putTask(Task.fromPartial({ id: ID, name: "box", status: { state: TASK_RUNNING } }));
+    expect(await run(["logs", "box"])).to.deep.equal({ out: "one\n", err: "!two\n", code: 0 });
+  });
+
   it("stop and rm wait until it has happened", async () => {
     const { cluster, run } = setup([]);
     cluster.putTask(Task.fromPartial({ id: ID, name: "box", status: { state: TASK_RUNNING } }));

@@ -96,7 +96,10 @@ export const followContainer = async (cli: Cli, started: Task): Promise<number> 
     const print = printer.reading();
     const control = await cli.control();
     const request = { ref: id, follow: more, tail: -1, since: printer.sinceMs(), stdout: true, stderr: true };
-    for await (const { lines } of control.logs(request, { signal })) print(lines);
+    for await (const { lines } of control.logs(request, { signal })) {
+      print(lines);
+      await Promise.all([cli.out.drained(), cli.err.drained()]);
+    }
   };
 
   const stop = async (): Promise<void> => {

@@ -93,11 +93,13 @@ export const serviceLogs: Verb = (noun, cli) =>
           names = await loadNames(cli, options.resolve);
         for (const line of lines) {
           const time = options.timestamps ? `${stamp(line.atUs)} ` : "";
-          const prefix = options.raw ? "" : prefixOf(line, names, options);
+          // A container of its own writes for itself alone, as in Docker.
+          const raw = options.raw || names.tasks.get(line.taskId)?.serviceId === "";
+          const prefix = raw ? "" : prefixOf(line, names, options);
           width = Math.max(width, prefix.length);
           const text = Buffer.from(line.data).toString("utf8");
           const target = line.stderr ? cli.err : cli.out;
-          target.write(`${time}${options.raw ? "" : `${prefix.padEnd(width)} | `}${text}\n`);
+          target.write(`${time}${raw ? "" : `${prefix.padEnd(width)} | `}${text}\n`);
         }
         await Promise.all([cli.out.drained(), cli.err.drained()]);
       }
