@@ -3,7 +3,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
-import { eventually, list, refused, startCluster } from "#test-cluster/e2e/fixture.ts";
+import { eventually, exec, list, refused, startCluster } from "#test-cluster/e2e/fixture.ts";
+import { FINDINGS, kindsStack, MAC, PINNED, ROUTED } from "#test-cluster/e2e/reachability-kinds.ts";
 import {
   expectedSource,
   LOOPBACK,
@@ -149,5 +150,116 @@ describe("reachability", function () {
       (cell) => `${Object.values(cell).join(" ")}: ${seen.get(cell)!.output}`,
     );
     expect(wrong).to.deep.equal([]);
+  });
+
+  describe("networks with options", () => {
+    const addresses = (network: string): ReadonlyMap<string, Record<4 | 6, string>> => {
+      const [{ tasks }] = JSON.parse(
+        at("node1", "network", "inspect", network === "default" ? "bridge" : `k_${network}`),
+      );
+      return new Map(
+        tasks.map((t: { name: string; ipv4: string; ipv6: string }) => [
+          t.name,
+          { 4: t.ipv4.split("/")[0], 6: t.ipv6.split("/")[0] },
+        ]),
+      );
+    };
+    const insideOf = (service: string): string[] => [...inside(service).slice(0, -1), `k_${service}.1`];
+    const allRun = (stack: string) =>
+      eventually(`${stack} runs`, 60_000, () =>
+        list(cluster, "node1", "stack", "services", stack).every(({ Replicas }) => /^(\d+)\/\1$/.test(Replicas!)),
+      );
+
+    before(async () => {
+      const file = join(cluster.layout.dir, "kinds.json");
+      writeFileSync(file, kindsStack());
+      at("node1", "stack", "deploy", "-c", file, "k");
+      const { switchNetns: ns } = cluster.layout;
+      for (const family of [4, 6] as const)
+        run("ip", ["-n", ns, "route", "add", ROUTED[family], "via", cluster.node("node1")[`ipv${family}`]]);
+      await allRun("k");
+    });
+
+    it("lead where they should", async () => {
+      const known = new Map<string, ReturnType<typeof addresses>>();
+      const resolve = (target: string, family: 4 | 6): string => {
+        if (target === "outside") return outside(NUMBER)[family];
+        if (target === "node1") return cluster.node("node1")[`ipv${family}`];
+        const [network, service] = target.split("/") as [string, string?];
+        if (service === undefined) return target;
+        if (!known.has(network)) known.set(network, addresses(network));
+        return known.get(network)!.get(`k_${service}.1`)![family];
+      };
+      const wrong = await Promise.all(
+        Object.entries(Object.groupBy(FINDINGS, ({ client }) => client)).map(async ([client, findings]) => {
+          const command = client === "outside" ? outsideOf(clientOn("overlay")) : insideOf(`${client}-client`);
+          // The default bridge has IPv4 only.
+          const families = client === "default" ? ([4] as const) : ([4, 6] as const);
+          const asked = findings!.flatMap((f) => families.map((family) => ({ ...f, family })));
+          const questions = asked.map(({ protocol, family, target }) => ({
+            protocol,
+            family,
+            target: resolve(target, family),
+            port: 80,
+          }));
+          const answers = await askAll(command, questions);
+          return asked.flatMap(({ target, family, verdict }, i) =>
+            answers[i]!.verdict === verdict ? [] : [`${client} ${target} v${family}: ${answers[i]!.output}`],
+          );
+        }),
+      );
+      expect(wrong.flat()).to.deep.equal([]);
+    });
+
+    const links = (
+      service: string,
+    ): { ifname: string; mtu: number; address: string; addr_info: { local: string }[] }[] =>
+      JSON.parse(exec(cluster, `k_${service}.1`, "ip", "-j", "addr"));
+
+    it("have the MTU and the VNI that were asked for", () => {
+      expect(links("other-client").find((l) => l.ifname === "eth0")!.mtu).to.equal(1420);
+      expect(links("several").find((l) => l.ifname === "back0")!.mtu).to.equal(1300);
+      const ns = `--net=${cluster.node("node1").dir}/run/netns/o-777`;
+      const [vxlan] = JSON.parse(cluster.onHost("node1", "nsenter", ns, "ip", "-j", "-d", "link", "show", "vxlan0"));
+      expect(vxlan.linkinfo.info_data.id).to.equal(777);
+    });
+
+    it("give a container the interfaces that it asked for", () => {
+      const byName = new Map(links("several").map((l) => [l.ifname, l]));
+      expect([...byName.keys()].sort()).to.deep.equal(["back0", "eth0", "lo", "out0"]);
+      expect(byName.get("out0")!.address).to.equal(MAC);
+      const routes = JSON.parse(exec(cluster, "k_several.1", "ip", "-j", "route", "show", "default"));
+      expect(routes.map((r: { dev: string }) => r.dev)).to.deep.equal(["out0"]);
+      const own = addresses("odd");
+      expect([1, 2].map((slot) => own.get(`k_pinned.${slot}`)![4])).to.deep.equal(PINNED);
+    });
+
+    it("internal ones do not ask for names outside", () => {
+      const status = (service: string): string =>
+        exec(
+          cluster,
+          `k_${service}.1`,
+          "sh",
+          "-c",
+          "dig +tries=1 +time=3 host.example | grep -o 'status: [A-Z]*'",
+        ).trim();
+      for (const service of ["inner-client", "deep-client"])
+        expect(status(service), service).to.equal("status: NXDOMAIN");
+      // Asked, and the resolvers of the machine are not to be reached from the nodes.
+      expect(status("plain-client")).to.equal("status: SERVFAIL");
+    });
+
+    it("take a subnet while they live", async () => {
+      at("node1", "service", "scale", "--detach", "k_crowd=6");
+      await eventually("the subnet is full", 10_000, () =>
+        at("node1", "service", "ps", "--no-trunc", "k_crowd").includes("no IPv4 address is free in 10.91.0.0/29"),
+      );
+      at("node1", "network", "update", "--subnet-add", "10.92.0.0/24", "k_small");
+      await allRun("k");
+      const added = addresses("small").get("k_crowd.6")![4];
+      expect(added).to.match(/^10\.92\.0\./);
+      const [there] = await askAll(insideOf("crowd"), [{ protocol: "icmp", family: 4, target: added, port: 0 }]);
+      expect(there!.verdict).to.equal("reachable");
+    });
   });
 });
