@@ -69,6 +69,7 @@ const EXECUTORS: Executors = {
   "netns-add": ({ ns }, kernel) => createNetns(kernel.path(ns)!),
   "netns-del": ({ ns }, kernel) => {
     kernel.release(ns);
+    kernel.tables.delete(ns);
     deleteNetns(kernel.path(ns)!);
   },
   "sysctl-set": ({ ns, key, value }, kernel) => writeSysctl(kernel.path(ns), key, value),

@@ -29,6 +29,12 @@ export class Kernel {
   readonly #sockets = new Map<string, Rtnl>();
   readonly #nft = new Map<string, NftSession>();
 
+  /** What was seen of our table in a namespace, as long as its generation is the same. */
+  readonly tables = new Map<
+    string,
+    { readonly generation: string; readonly seen: { readonly nftDigest: string; readonly nftListing: string } }
+  >();
+
   constructor(place: KernelPlace) {
     this.#place = place;
     keepDescriptorsForNft();

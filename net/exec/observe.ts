@@ -1,11 +1,12 @@
 // Dumps of the host's namespace and ours → host state.
 
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import type { Link } from "#net/codec/link.ts";
 import type { Kernel } from "#net/exec/kernel.ts";
 import { listOurTable } from "#net/exec/rulesets.ts";
 import { errnoOf } from "#net/kernel/errno.ts";
 import { withNetns } from "#net/kernel/netns.ts";
+import { nftGeneration } from "#net/kernel/nft-generation.ts";
 import type { Rtnl } from "#net/kernel/rtnl.ts";
 import { isLinkLocal6, splitPrefix } from "#net/model/cidr.ts";
 import type { HostNetworks } from "#net/model/host-networks.ts";
@@ -31,6 +32,7 @@ import type { Target } from "#net/plan/target.ts";
 export const observe = (kernel: Kernel): HostState => {
   const namespaces = new Map<string, NamespaceState>();
   observeInto(namespaces, kernel, ["", ...kernel.namespaces()]);
+  for (const ns of kernel.tables.keys()) if (!namespaces.has(ns)) kernel.tables.delete(ns);
   const bridgeNetfilter = existsSync("/proc/sys/net/bridge/bridge-nf-call-iptables");
   return { namespaces, bridgeNetfilter, pathMtuBytes: new Map() };
 };
@@ -67,7 +69,6 @@ const observeInto = (namespaces: Map<string, NamespaceState>, kernel: Kernel, wh
 
 const observeNamespace = (kernel: Kernel, ns: string, namesOnHost: () => Names): NamespaceState => {
   const rtnl = kernel.rtnl(ns);
-  const path = kernel.path(ns);
   const { links, names } = observeLinks(rtnl, ns === "" ? undefined : namesOnHost);
   const hasVxlan = [...links.values()].some((link) => link.kind === "vxlan");
   return {
@@ -78,7 +79,7 @@ const observeNamespace = (kernel: Kernel, ns: string, namesOnHost: () => Names):
     neighbours: hasVxlan ? observeNeighbours(rtnl, links, names) : new Map(),
     fdb: hasVxlan ? observeFdb(rtnl, names) : new Map(),
     sysctls: new Map(),
-    ...observeTable(path),
+    ...observeTable(kernel, ns),
   };
 };
 
@@ -219,8 +220,16 @@ const readSysctls = (path: string | null, keys: readonly string[]): Map<string, 
     return found;
   });
 
-const observeTable = (path: string | null): Pick<NamespaceState, "nftDigest" | "nftListing"> => {
+const observeTable = (kernel: Kernel, ns: string): Pick<NamespaceState, "nftDigest" | "nftListing"> => {
+  const path = kernel.path(ns);
+  const generation = `${statSync(path ?? "/proc/thread-self/ns/net").ino} ${nftGeneration(path)}`;
+  const known = kernel.tables.get(ns);
+  if (known?.generation === generation) return known.seen;
   const listing = listOurTable(path);
-  if (listing === undefined) return { nftDigest: "", nftListing: "" };
-  return { nftDigest: digestOfDump(listing.baseChains, listing.comments), nftListing: listing.digest };
+  const seen =
+    listing === undefined
+      ? { nftDigest: "", nftListing: "" }
+      : { nftDigest: digestOfDump(listing.baseChains, listing.comments), nftListing: listing.digest };
+  kernel.tables.set(ns, { generation, seen });
+  return seen;
 };

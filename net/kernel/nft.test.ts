@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
 import { listTable, runNft } from "./nft.ts";
+import { nftGeneration } from "./nft-generation.ts";
 import { type ScratchNetns, scratchNetns } from "./scratch-netns.ts";
 
 describe("nftables in process, observed by nft", () => {
@@ -33,5 +34,21 @@ describe("nftables in process, observed by nft", () => {
     );
     expect(ns.exec("nft", "list", "table", "inet", "t")).to.not.contain("ok");
     expect(() => runNft(ns.path, "add bogus")).to.throw(TswarmError, /syntax error/);
+  });
+
+  it("has a generation that goes up with every change, of this namespace alone", () => {
+    const other = scratchNetns();
+    try {
+      const first = nftGeneration(ns.path);
+      runNft(other.path, "add table inet x");
+      expect(nftGeneration(ns.path)).to.equal(first);
+      ns.exec("nft", "add table inet x");
+      const second = nftGeneration(ns.path);
+      expect(second).not.to.equal(first);
+      ns.exec("nft", "list ruleset");
+      expect(nftGeneration(ns.path)).to.equal(second);
+    } finally {
+      other.remove();
+    }
   });
 });
