@@ -95,7 +95,9 @@ describe("doctor of a node's networking", () => {
   it("says since when, what is to be done, what failed and why", async () => {
     const { doctor, advance, kernel, ports } = setUp();
     kernel.differs = [difference(), difference({ object: "vxlan0" })];
-    kernel.errors = [{ link: "", namespace: "o-4097", object: "o-4097: link add vxlan0", code: "conflict", reason: "taken" }];
+    kernel.errors = [
+      { link: "", namespace: "o-4097", object: "o-4097: link add vxlan0", code: "conflict", reason: "taken" },
+    ];
     ports.push("port 80/tcp of this host is in use by nginx");
     await doctor.examine({ repair: true });
     await advance(5_000);
