@@ -97,6 +97,20 @@ export const closeFd = (fd: number): void => {
   libc.close(fd);
 };
 
+const FD_SETSIZE = 1024;
+const F_DUPFD_CLOEXEC = 1030;
+
+/**
+ * The same open file under a descriptor that select(2) can't take, or `fd` itself when none is free there. For what stays open
+ * long, one per container: libnftables needs the descriptors below.
+ */
+export const highFd = (fd: number): number => {
+  const high = libc.fcntl(fd, F_DUPFD_CLOEXEC, FD_SETSIZE);
+  if (high < 0) return fd;
+  closeFd(fd);
+  return high;
+};
+
 /** A 4-byte integer option; undefined when the descriptor is not an open socket. */
 export const getOption = (fd: number, level: number, name: number): number | undefined => {
   const value = new Uint8Array(4);

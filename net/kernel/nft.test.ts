@@ -1,8 +1,10 @@
 import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
+import { closeFd } from "./libc.ts";
 import { listTable, runNft } from "./nft.ts";
 import { nftGeneration } from "./nft-generation.ts";
 import { type ScratchNetns, scratchNetns } from "./scratch-netns.ts";
+import { tcpListenerIn, udpSocketIn } from "./sockets.ts";
 
 describe("nftables in process, observed by nft", () => {
   let ns: ScratchNetns;
@@ -50,5 +52,11 @@ describe("nftables in process, observed by nft", () => {
     } finally {
       other.remove();
     }
+  });
+
+  it("is left the descriptors that it can wait for by the sockets of containers", () => {
+    const fds = [udpSocketIn(ns.path, "127.0.0.1", 0), tcpListenerIn(ns.path, "127.0.0.1", 0)];
+    for (const fd of fds) closeFd(fd);
+    for (const fd of fds) expect(fd).to.be.at.least(1024);
   });
 });

@@ -1,7 +1,8 @@
 // nftables by libnftables, in process. Good for base rulesets; too slow for single elements of large rulesets, use
 // nft-elements.ts there.
 // It waits with select(2), which ends the process when a descriptor is above 1,023; an agent with many containers has that
-// many. So low descriptors are kept free for its sockets.
+// many. So low descriptors are kept free for its sockets. A thread that opens something at the moment at which one is handed
+// over takes it, so what each container keeps open for long is above them (highFd in libc.ts).
 // Exports: keepDescriptorsForNft(), MOST_SESSIONS; NftSession.open(netnsPath | null): run(text), close(); runNft(netnsPath | null, text): void, listTable(netnsPath | null, family, name): JSON rules or undefined,
 // nftJson(netnsPath | null, command): parsed JSON.
 import koffi from "koffi";

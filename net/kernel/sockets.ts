@@ -33,7 +33,7 @@ const boundSocket = (netnsPath: string | null, type: number, address: string, po
       if (type === c.SOCK_STREAM) c.call(what, c.setOption(fd, c.SOL_SOCKET, SO_REUSEADDR, 1));
       if (v6) c.call(what, c.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1));
       c.call(what, c.libc.bind(fd, target, target.length));
-      return fd;
+      return c.highFd(fd);
     } catch (error) {
       c.closeFd(fd);
       throw error;
@@ -60,7 +60,7 @@ export const boundSocketIn = (
     try {
       if (v6) c.call(what, c.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, address === "::" ? 0 : 1));
       c.call(what, c.libc.bind(fd, target, target.length));
-      return fd;
+      return c.highFd(fd);
     } catch (error) {
       c.closeFd(fd);
       throw error;

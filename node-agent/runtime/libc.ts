@@ -13,6 +13,7 @@ const cAccept4 = libc.func("int accept4(int fd, void *address, void *length, int
 const cRecvmsg = libc.func("long recvmsg(int fd, void *message, int flags)");
 const cIoctl = libc.func("int ioctl(int fd, ulong request, void *argument)");
 const cClose = libc.func("int close(int fd)");
+const cFcntl = libc.func("int fcntl(int fd, int command, int argument)");
 const cWaitid = libc.func("int waitid(int type, uint id, void *info, int options)");
 
 /** Where two names have one number, the first counts. */
@@ -47,6 +48,17 @@ const O_NONBLOCK = 0o4000;
 
 /** pidfd_open(2). ESRCH when there is no such process. */
 export const pidfdOpen = (pid: number): number => check("pidfd_open", syscall4(SYS_PIDFD_OPEN, pid, 0, 0, 0));
+
+const F_DUPFD_CLOEXEC = 1030;
+const FD_SETSIZE = 1024;
+
+/** The same open file under a descriptor that select(2) can't take: those below are for libnftables. Else `fd` itself. */
+export const highFd = (fd: number): number => {
+  const high: number = cFcntl(fd, F_DUPFD_CLOEXEC, FD_SETSIZE);
+  if (high < 0) return fd;
+  cClose(fd);
+  return high;
+};
 
 /** pidfd_send_signal(2); ESRCH when it has been reaped. */
 export const pidfdSendSignal = (pidfd: number, signal: number): void => {

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import koffi, { type node } from "koffi";
 import { refuse } from "#base/errors.ts";
-import { closeFd, pidfdOpen, pidfdSendSignal, SyscallError } from "./libc.ts";
+import { closeFd, highFd, pidfdOpen, pidfdSendSignal, SyscallError } from "./libc.ts";
 
 export type ProcessWatch = { close(): void };
 
@@ -14,7 +14,7 @@ const held = new Set<node.PollHandle>();
 export const watchProcess = (pid: number, ended: () => void): ProcessWatch => {
   let pidfd: number;
   try {
-    pidfd = pidfdOpen(pid);
+    pidfd = highFd(pidfdOpen(pid));
   } catch (error) {
     // Anything else, such as too many open files, says nothing about the process.
     if (!(error instanceof SyscallError && error.code === "ESRCH")) throw error;
