@@ -3,11 +3,13 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { expect } from "chai";
-import { eventually, exec, list, ROOT, refused, startCluster } from "#test-cluster/e2e/fixture.ts";
+import { eventually, exec, list, ROOT, refused } from "#test-cluster/e2e/fixture.ts";
 import { startPing } from "#test-cluster/e2e/ping.ts";
-import { findCluster, type TestCluster, tsctl } from "#test-cluster/netns/cluster.ts";
+import { ensureImages } from "#test-cluster/images/images.ts";
+import { createCluster, findCluster, type TestCluster, tsctl } from "#test-cluster/netns/cluster.ts";
 import { inNetworkOf, type LiveContainer, liveContainers } from "#test-cluster/netns/containers.ts";
 import { type Footprint, footprint } from "#test-cluster/netns/footprint.ts";
+import { formCluster, loadImages } from "#test-cluster/netns/form.ts";
 import { sleep } from "#test-cluster/netns/system.ts";
 
 const NAME = "tswrun";
@@ -48,7 +50,14 @@ describe("containers of their own", function () {
   before(async () => {
     await findCluster(NAME)?.down();
     clean = footprint(MARKS);
-    cluster = await startCluster(NAME, 66, 2, 1);
+    const { images } = await ensureImages();
+    cluster = await createCluster({ name: NAME, number: 66, nodes: 2 });
+    await formCluster(cluster, 1);
+    const used = images.filter(({ name }) => name === "localhost/tools:1" || name === "localhost/web:1");
+    loadImages(
+      cluster,
+      used.map(({ archive }) => archive),
+    );
     for (const [name, subnet] of [
       ["one", "10.81.0.0/24"],
       ["two", "10.82.0.0/24"],
