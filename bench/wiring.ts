@@ -130,7 +130,8 @@ const HOSTS: readonly (Host & { readonly name: string })[] = [
 const main = (): void => {
   const runDir = mkdtempSync(join(tmpdir(), "tswarm-bench-"));
   createNetns(netns);
-  const reconciler = new Reconciler({ runDir, hostNetns: netns });
+  // Watching the kernel as an agent does.
+  const reconciler = new Reconciler({ runDir, hostNetns: netns }, { onDisturbed: () => {} });
   try {
     const ip = (...args: string[]) => execFileSync("ip", ["-n", `tsbench-${process.pid}`, ...args]);
     ip("link", "add", "uplink", "type", "bridge");
