@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { expect } from "chai";
 import { type ApplyReport, Reconciler } from "#net/exec/reconciler.ts";
 import { type ScratchHost, scratchHost } from "#net/exec/testing/scratch-host.ts";
+import { releasePort, takePort } from "#net/kernel/listeners.ts";
 import { type ScratchNetns, scratchNetns } from "#net/kernel/scratch-netns.ts";
 import type { HostNetwork, HostNetworks, MeshMember, PublishedPort } from "#net/model/host-networks.ts";
 import { deriveMac } from "#net/model/mac.ts";
@@ -99,13 +100,15 @@ const UDP_CLIENT = `
 const s = require("dgram").createSocket(process.argv[1].includes(":") ? "udp6" : "udp4");
 setTimeout(() => { console.log("timeout"); process.exit(); }, 2000);
 s.on("message", (d) => { console.log(String(d)); process.exit(); });
-s.send("?", Number(process.argv[2]), process.argv[1]);`;
+s.on("error", (e) => { console.log(e.code); process.exit(); });
+s.connect(Number(process.argv[2]), process.argv[1], () => s.send("?"));`;
 
 describe("published ports on two hosts", function () {
   this.timeout(60_000);
   const hosts: Host[] = [];
   let segment: ScratchNetns | undefined;
   const children: ChildProcess[] = [];
+  const held: number[] = [];
 
   const done = (report: ApplyReport): ApplyReport => {
     expect(report.errors).to.deep.equal([]);
@@ -145,6 +148,8 @@ describe("published ports on two hosts", function () {
       children.push(child);
       await once(child.stdout, "data");
     };
+    // As the agent keeps them.
+    held.push(takePort(hosts[0]!.netns.path, { protocol: "udp", port: 8081, hostIp: "" })!);
     await serve(hosts[0]!, "t2", "::");
     await serve(hosts[1]!, "t3", "::");
     await serve(hosts[0]!, "b9", "0.0.0.0");
@@ -153,6 +158,7 @@ describe("published ports on two hosts", function () {
 
   after(() => {
     for (const child of children) child.kill();
+    held.forEach(releasePort);
     for (const host of hosts) {
       host.reconciler.teardown();
       host.remove();
@@ -210,6 +216,7 @@ describe("published ports on two hosts", function () {
     expect(await fromHost(0, TCP_CLIENT, "127.0.0.1", 8082)).to.match(/^t3 /);
     expect(await fromHost(1, UDP_CLIENT, "127.0.0.1", 8081)).to.match(/^t2 /);
     expect(await fromHost(0, TCP_CLIENT, "::1", 8081)).to.equal("ECONNREFUSED");
+    expect(await fromHost(0, UDP_CLIENT, "::1", 8081)).to.equal("ECONNREFUSED");
     expect(await fromHost(0, TCP_CLIENT, "127.0.0.1", 8090)).to.match(/^b9 /);
   });
 

@@ -23,14 +23,9 @@ const RULES: readonly [fits: (cell: PortCell) => boolean, result: string, why: s
     "mode host: only the task's node publishes it",
   ],
   [
-    ({ asked, family, protocol }) => asked === "loopback" && family === 6 && protocol === "tcp",
+    ({ asked, family }) => asked === "loopback" && family === 6,
     "refused",
     "the kernel routes nothing that comes from ::1",
-  ],
-  [
-    ({ asked, family }) => asked === "loopback" && family === 6,
-    "unreachable",
-    "the same, and the socket by which the agent holds the port takes the datagram",
   ],
   [({ client }) => client === "outside", "client", "never translated, on whatever node the task is"],
   [

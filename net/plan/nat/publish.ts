@@ -42,6 +42,7 @@ export const publishRules = (published: readonly PublishedPort[], doors: readonl
       },
       { name: "prerouting", hook: "nat hook prerouting priority -100", rules: [dispatch] },
       { name: "output", hook: "nat hook output priority -100", rules: ["ip6 daddr ::1 accept", dispatch] },
+      ...unanswered(published),
     ],
     forward: ["ct status dnat accept", ...published.flatMap((port) => open(port, isRouted))],
     postrouting: [
@@ -54,6 +55,20 @@ export const publishRules = (published: readonly PublishedPort[], doors: readonl
       ),
     ],
   };
+};
+
+/**
+ * Datagrams that nothing was found for would go to the socket by which the agent keeps the port, and be silently lost there.
+ * TCP needs no rule: nobody listens on that socket.
+ */
+const unanswered = (published: readonly PublishedPort[]): Chain[] => {
+  const rules = published
+    .filter(({ protocol }) => protocol === "udp")
+    .map(({ port, hostIp }) => {
+      const at = hostIp === "" ? "" : `${familyOf(hostIp) === 4 ? "ip" : "ip6"} daddr ${hostIp} `;
+      return `${at}udp dport ${port} reject with icmpx port-unreachable`;
+    });
+  return rules.length === 0 ? [] : [{ name: "unanswered", hook: "filter hook input priority 0", rules }];
 };
 
 const dispatchRules = (published: readonly PublishedPort[]): string[] => {
