@@ -101,7 +101,14 @@ const main = async (): Promise<void> => {
   addService(
     server,
     NodeLocalDefinition,
-    createLocalService({ node, images, description, running: tasks.running, imageInUse, version: VERSION }),
+    createLocalService({
+      node,
+      images,
+      description: async () => described.known(),
+      running: tasks.running,
+      imageInUse,
+      version: VERSION,
+    }),
   );
   addService(server, ControlDefinition, undefined, { elsewhere: () => node.control() });
 
