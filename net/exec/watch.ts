@@ -173,8 +173,8 @@ export class Watch {
         if (event.gone) return known !== undefined;
         const now = linkStateOf(event.link, this.#linkNames.get(ns) ?? new Map(), () => "");
         if (known !== undefined) return !sameLink(known, now);
-        // One of ours under another name is one that was renamed.
-        return isOurs(ns, now);
+        // One of ours under another name is one that was renamed; one that is down may be leaving with its namespace.
+        return now.up && isOurs(ns, now);
       }
       case "port": {
         // It says nothing of the port that the link's own report would not, unless only a port's setting changed.
