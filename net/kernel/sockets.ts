@@ -23,15 +23,26 @@ const sockaddr = (address: string, port: number): Uint8Array => {
   return bytes;
 };
 
-const boundSocket = (netnsPath: string | null, type: number, address: string, port: number, what: string): number =>
+type Kind = {
+  readonly protocol: keyof typeof PROTOCOLS;
+  /** Another socket on the port that is closing does not count. */
+  readonly reuse: boolean;
+  /** "::" stands for both families. */
+  readonly bothFamilies: boolean;
+  readonly what: string;
+};
+
+const boundSocket = (netnsPath: string | null, address: string, port: number, kind: Kind): number =>
   withNetns(netnsPath, () => {
+    const { protocol, reuse, bothFamilies, what } = kind;
     const target = sockaddr(address, port);
     const v6 = target.length === 28;
+    const type = protocol === "udp" ? c.SOCK_DGRAM : c.SOCK_STREAM;
     const family = v6 ? c.AF_INET6 : c.AF_INET;
-    const fd = c.call(what, c.libc.socket(family, type | c.SOCK_CLOEXEC | c.SOCK_NONBLOCK, 0));
+    const fd = c.call(what, c.libc.socket(family, type | c.SOCK_CLOEXEC | c.SOCK_NONBLOCK, PROTOCOLS[protocol]));
     try {
-      if (type === c.SOCK_STREAM) c.call(what, c.setOption(fd, c.SOL_SOCKET, SO_REUSEADDR, 1));
-      if (v6) c.call(what, c.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1));
+      if (reuse) c.call(what, c.setOption(fd, c.SOL_SOCKET, SO_REUSEADDR, 1));
+      if (v6) c.call(what, c.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, bothFamilies && address === "::" ? 0 : 1));
       c.call(what, c.libc.bind(fd, target, target.length));
       return c.highFd(fd);
     } catch (error) {
@@ -49,28 +60,18 @@ export const boundSocketIn = (
   protocol: keyof typeof PROTOCOLS,
   address: string,
   port: number,
-): number =>
-  withNetns(netnsPath, () => {
-    const what = `take ${protocol} ${address} port ${port}`;
-    const target = sockaddr(address, port);
-    const v6 = target.length === 28;
-    const type = protocol === "udp" ? c.SOCK_DGRAM : c.SOCK_STREAM;
-    const family = v6 ? c.AF_INET6 : c.AF_INET;
-    const fd = c.call(what, c.libc.socket(family, type | c.SOCK_CLOEXEC | c.SOCK_NONBLOCK, PROTOCOLS[protocol]));
-    try {
-      if (v6) c.call(what, c.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, address === "::" ? 0 : 1));
-      c.call(what, c.libc.bind(fd, target, target.length));
-      return c.highFd(fd);
-    } catch (error) {
-      c.closeFd(fd);
-      throw error;
-    }
-  });
+): number => {
+  const what = `take ${protocol} ${address} port ${port}`;
+  return boundSocket(netnsPath, address, port, { protocol, reuse: false, bothFamilies: true, what });
+};
+
+const UDP = { protocol: "udp", reuse: false, bothFamilies: false } as const;
+const TCP = { protocol: "tcp", reuse: true, bothFamilies: false } as const;
 
 /** `receiveBytes`: room for datagrams that were not read yet; the kernel counts some 800 bytes for a small one. */
 export const udpSocketIn = (netnsPath: string | null, address: string, port: number, receiveBytes = 0): number => {
   const what = `open UDP ${address} port ${port}`;
-  const fd = boundSocket(netnsPath, c.SOCK_DGRAM, address, port, what);
+  const fd = boundSocket(netnsPath, address, port, { ...UDP, what });
   // The kernel doubles it.
   if (receiveBytes > 0) c.setOption(fd, c.SOL_SOCKET, SO_RCVBUFFORCE, Math.ceil(receiveBytes / 2));
   return fd;
@@ -78,11 +79,11 @@ export const udpSocketIn = (netnsPath: string | null, address: string, port: num
 
 /** For connections from `address` that are still to be made. */
 export const tcpSocketIn = (netnsPath: string | null, address: string): number =>
-  boundSocket(netnsPath, c.SOCK_STREAM, address, 0, `open TCP ${address}`);
+  boundSocket(netnsPath, address, 0, { ...TCP, what: `open TCP ${address}` });
 
 export const tcpListenerIn = (netnsPath: string | null, address: string, port: number, backlog = 128): number => {
   const what = `listen on TCP ${address} port ${port}`;
-  const fd = boundSocket(netnsPath, c.SOCK_STREAM, address, port, what);
+  const fd = boundSocket(netnsPath, address, port, { ...TCP, what });
   if (c.libc.listen(fd, backlog) === 0) return fd;
   try {
     return c.call(what, -1);
