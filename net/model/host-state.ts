@@ -116,6 +116,9 @@ export const DEFAULT_ROUTE = { 4: "0.0.0.0/0", 6: "::/0" } as const;
 /** The kernel's main routing table (linux/rtnetlink.h, RT_TABLE_MAIN). */
 export const MAIN_TABLE = 254;
 
+/** Ways back of what came in by a published port: our rules have this priority, and lead to tables numbered from here. */
+export const WAY_BACK = { priority: 20_000, firstTable: 1_000 } as const;
+
 /** Protocol number of our routes and rules (rtnetlink(7), rtm_protocol; 144 is not in iproute2's rt_protos). */
 export const ROUTE_PROTOCOL = 144;
 

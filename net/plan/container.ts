@@ -4,7 +4,7 @@
 import { contains, familyOf, splitPrefix } from "#net/model/cidr.ts";
 import { ipvlanOptions } from "#net/model/driver-options.ts";
 import type { Attachment, HostNetwork, LocalContainer } from "#net/model/host-networks.ts";
-import { DEFAULT_ROUTE, MAIN_TABLE, routeKey } from "#net/model/host-state.ts";
+import { DEFAULT_ROUTE, MAIN_TABLE, routeKey, WAY_BACK } from "#net/model/host-state.ts";
 import {
   type Ruleset,
   type Target,
@@ -13,10 +13,6 @@ import {
   wantRoute,
   wantRule,
 } from "#net/plan/target.ts";
-
-const RULE_PRIORITY = 20_000;
-/** Tables of the ways back from published ports, by the attachment's place. */
-const FIRST_TABLE = 1_000;
 
 export const planContainer = (
   container: LocalContainer,
@@ -65,10 +61,10 @@ const wantWaysOut = (
     const route = { table: MAIN_TABLE, destination: DEFAULT_ROUTE[family], via, link: ifname };
     if (!ns.routes.has(routeKey(route))) wantRoute(ns, route);
     if (alone || !hasPublishedPorts(network)) continue;
-    const table = FIRST_TABLE + place;
+    const table = WAY_BACK.firstTable + place;
     wantRoute(ns, { ...route, table });
     wantRoute(ns, { table, destination: subnet, via: "", link: ifname });
     const from = `${splitPrefix(address).address}/${family === 4 ? 32 : 128}`;
-    wantRule(ns, { family, priority: RULE_PRIORITY, from, mark: 0, table });
+    wantRule(ns, { family, priority: WAY_BACK.priority, from, mark: 0, table });
   }
 };

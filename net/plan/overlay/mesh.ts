@@ -8,14 +8,10 @@
 
 import { contains, familyOf, parseAddress, splitPrefix } from "#net/model/cidr.ts";
 import type { HostNetwork, Mesh, MeshMember, RemoteEndpoint } from "#net/model/host-networks.ts";
-import { DEFAULT_ROUTE, MAIN_TABLE } from "#net/model/host-state.ts";
+import { DEFAULT_ROUTE, MAIN_TABLE, WAY_BACK } from "#net/model/host-state.ts";
 import { OVERLAY_BRIDGE, OVERLAY_UPLINK, OVERLAY_VXLAN } from "#net/model/ifname.ts";
 import { anyOf, type Chain } from "#net/plan/nat/ruleset.ts";
 import { type TargetNamespace, wantAddress, wantFdb, wantNeighbour, wantRoute, wantRule } from "#net/plan/target.ts";
-
-const RULE_PRIORITY = 20_000;
-/** Tables of the ways back are numbered from here, one per host of the mesh. */
-const FIRST_TABLE = 1_000;
 
 /** Number of a member: the place of its IPv4 (else IPv6) address in its subnet, the same on every host. */
 const numberOf = (member: MeshMember, network: HostNetwork): number => {
@@ -47,10 +43,10 @@ export const wantMesh = (
     const number = numberOf(member, network);
     for (const address of addressesOf(member)) {
       const family = familyOf(address);
-      const table = FIRST_TABLE + number;
+      const table = WAY_BACK.firstTable + number;
       wantNeighbour(ns, { link: OVERLAY_VXLAN, ip: address, mac: member.mac });
       wantRoute(ns, { table, destination: DEFAULT_ROUTE[family], via: address, link: OVERLAY_BRIDGE });
-      wantRule(ns, { family, priority: RULE_PRIORITY, from: "", mark: number, table });
+      wantRule(ns, { family, priority: WAY_BACK.priority, from: "", mark: number, table });
     }
   }
   for (const { ipv4, ipv6, vtep } of remotes) {
