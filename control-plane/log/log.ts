@@ -28,6 +28,17 @@ export type LogStatus = {
   readonly members: readonly LogMember[];
 };
 
+/** How this member is, besides what all of them agree on. */
+export type LogHealth = {
+  /** ms from handing records to the log until they were on this member's disk, of the last 1,000; null before the first. */
+  readonly sync: { readonly p50: number; readonly p99: number; readonly max: number } | null;
+  /** The newest snapshot on this disk; `at` in ms since the epoch, 0 when it was there before this process started. */
+  readonly snapshot: { readonly index: number; readonly bytes: number; readonly at: number } | null;
+  /** Entries that are still in the log. */
+  readonly firstIndex: number;
+  readonly lastIndex: number;
+};
+
 export type StateMachine = {
   /** Entries of one batch, in order. Synchronous: the log counts them as applied when it returns. */
   apply(entries: readonly Extract<Committed, { kind: "entry" }>[]): void;
@@ -46,6 +57,7 @@ export type ReplicatedLog = {
   /** Linearizable read barrier (ReadIndex): resolves once everything committed before the call is applied here. Any member. */
   readBarrier(): Promise<void>;
   status(): LogStatus;
+  health(): LogHealth;
   /** Called after every change of leader, term or members, and once at once. Returns the unsubscribe function. */
   onStatus(listener: (status: LogStatus) => void): () => void;
   /** Leader only. Resolves with the new member's raft id once the change is committed and it is (on the way to be) a voter. */

@@ -68,6 +68,7 @@ export const createMemoryLog = (machine: StateMachine): MemoryLog => {
     },
     readBarrier: allowed,
     status: () => status,
+    health: () => ({ sync: null, snapshot: null, firstIndex: 1, lastIndex: entries.length }),
     onStatus(listener) {
       listeners.add(listener);
       listener(status);

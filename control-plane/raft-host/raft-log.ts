@@ -240,6 +240,7 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
     propose: (data) => loop.propose(data),
     readBarrier: () => loop.readBarrier(),
     status,
+    health: () => loop.health(),
     onStatus: (listener) => {
       listeners.add(listener);
       listener(status());

@@ -12,7 +12,7 @@ import {
 import { receiveSnapshotFile } from "#control-plane/raft-host/snapshot-receive.ts";
 
 export type Received = { readonly tmp: string; readonly meta: SnapshotMeta; readonly peers: Uint8Array };
-type Current = { readonly file: string; readonly meta: SnapshotMeta };
+type Current = { readonly file: string; readonly meta: SnapshotMeta; readonly bytes: number };
 
 export class Snapshots {
   current: Current | null;
@@ -25,7 +25,12 @@ export class Snapshots {
     this.#disk = disk;
     this.#dir = files.snapDir;
     this.#clusterId = files.clusterId;
-    this.current = files.snapshot === null ? null : { file: files.snapshot.file, meta: files.snapshot.header.meta };
+    if (files.snapshot === null) this.current = null;
+    else this.current = this.#inUse(files.snapshot.file, files.snapshot.header.meta);
+  }
+
+  #inUse(file: string, meta: SnapshotMeta): Current {
+    return { file, meta, bytes: this.#disk.size(file) };
   }
 
   get index(): number {
@@ -44,7 +49,7 @@ export class Snapshots {
 
   use(file: string, meta: SnapshotMeta): void {
     this.#previousIndex = this.index;
-    this.current = { file, meta };
+    this.current = this.#inUse(file, meta);
     removeOldSnapshots(this.#disk, this.#dir);
   }
 
