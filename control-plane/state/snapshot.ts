@@ -4,9 +4,9 @@ import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { TswarmError } from "#base/errors.ts";
 import { SnapshotChunk, type SnapshotHeader } from "#proto/gen/store.ts";
 import { StoreObject } from "#proto/gen/types.ts";
+import { checkSnapshotFormat, SNAPSHOT_FORMAT } from "./format.ts";
 import { TABLE_NAMES, TableSet, toStoreObject } from "./tables.ts";
 
-export const SNAPSHOT_FORMAT = 1;
 export const MAX_PIECE = 1 << 20;
 /** Objects are put together up to about this size, so that a usual message is one piece. */
 const BATCH_BYTES = MAX_PIECE >> 1;
@@ -88,11 +88,8 @@ export const decodeSnapshot = (input: Iterable<Uint8Array>): { header: SnapshotH
     if (chunk === undefined) throw corrupt("it has a message of no kind");
     if (chunk.$case === "header") {
       header = chunk.value;
-      if (header.format !== SNAPSHOT_FORMAT)
-        throw new TswarmError(
-          "unsupported",
-          `the snapshot has format ${header.format}; this version reads ${SNAPSHOT_FORMAT}`,
-        );
+      checkSnapshotFormat(header.format);
+      if (header.format !== SNAPSHOT_FORMAT) throw corrupt(`it has format ${header.format}`);
       continue;
     }
     if (header === undefined) throw corrupt("it has no header");

@@ -1,8 +1,9 @@
 import { assert } from "#base/assert.ts";
 import type { Command } from "#proto/gen/store.ts";
 import { applyCommand } from "./apply.ts";
+import { checkFormat, SNAPSHOT_FORMAT } from "./format.ts";
 import { TableReader } from "./read.ts";
-import { captureObjects, decodeSnapshot, encodeSnapshot, SNAPSHOT_FORMAT } from "./snapshot.ts";
+import { captureObjects, decodeSnapshot, encodeSnapshot } from "./snapshot.ts";
 import { TableSet } from "./tables.ts";
 import { Transaction } from "./transaction.ts";
 import type { ApplyResult, State, StateBatch, Tx } from "./types.ts";
@@ -30,6 +31,7 @@ class MemoryState extends TableReader implements State {
 
   apply(index: number, command: Command): ApplyResult {
     assert(index > this.#index, `command ${index} comes after ${this.#index}`);
+    checkFormat(index, command);
     this.#index = index;
     this.#time = command.time;
     if (this.#recent.has(command.id)) return { ok: true };

@@ -42,6 +42,11 @@ export interface Command {
   /** ms, clock of the proposer */
   time: number;
   changes: Change[];
+  /**
+   * Absent: the first format. A manager that does not know the format stops, since skipping a command would part it from
+   * the others. So a new format is proposed only when all managers know it.
+   */
+  format?: number | undefined;
 }
 
 /** Snapshots are a stream of these: one header, then objects, then a trailer. */
@@ -181,6 +186,9 @@ export const Command: MessageFns<Command> = {
     for (const v of message.changes) {
       Change.encode(v!, writer.uint32(26).fork()).join();
     }
+    if (message.format !== undefined) {
+      writer.uint32(32).uint32(message.format);
+    }
     return writer;
   },
 
@@ -221,6 +229,14 @@ export const Command: MessageFns<Command> = {
             message.changes.push(Change.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -241,6 +257,7 @@ export const Command: MessageFns<Command> = {
     message.id = object.id ?? "";
     message.time = object.time ?? 0;
     message.changes = object.changes?.map((e) => Change.fromPartial(e)) || [];
+    message.format = object.format ?? undefined;
     return message;
   },
 };
