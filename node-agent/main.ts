@@ -22,6 +22,7 @@ import { isEnded } from "#node-agent/task/step.ts";
 import { startWiring } from "#node-agent/wiring/wiring.ts";
 import { ControlDefinition } from "#proto/gen/control.ts";
 import { NodeLocalDefinition } from "#proto/gen/node.ts";
+import { QuorumDefinition } from "#proto/gen/quorum.ts";
 import { addService } from "#proto/rpc/server.ts";
 
 const main = async (): Promise<void> => {
@@ -110,7 +111,8 @@ const main = async (): Promise<void> => {
       version: VERSION,
     }),
   );
-  addService(server, ControlDefinition, undefined, { elsewhere: () => node.control() });
+  for (const definition of [ControlDefinition, QuorumDefinition])
+    addService(server, definition, undefined, { elsewhere: () => node.control() });
 
   await node.resume();
   // What ran before this process goes on by the last view, also while no manager can be reached.

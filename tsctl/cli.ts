@@ -3,11 +3,14 @@ import type { Command } from "commander";
 import type { Variables } from "#control-plane/stack/interpolate.ts";
 import type { ControlDefinition } from "#proto/gen/control.ts";
 import type { NodeLocalDefinition } from "#proto/gen/node.ts";
+import type { QuorumDefinition } from "#proto/gen/quorum.ts";
 import type { RpcClient } from "#proto/rpc/client.ts";
 import type { ContextFiles } from "#tsctl/context.ts";
 
 export type Control = RpcClient<ControlDefinition>;
 export type NodeLocal = RpcClient<NodeLocalDefinition>;
+/** Answered by the manager that is asked, whoever leads. */
+export type Quorum = RpcClient<QuorumDefinition>;
 
 export type Output = {
   write(text: string | Uint8Array): void;
@@ -37,6 +40,7 @@ export type Cli = {
   /** Dials the host of the context when first used. */
   control(): Promise<Control>;
   local(): Promise<NodeLocal>;
+  quorum(): Promise<Quorum>;
   /** From the first call on, Ctrl-C aborts the signal instead of ending the process. */
   interrupt(): AbortSignal;
   /** Calls back with rows and columns when the terminal changes; the returned function stops that. */

@@ -2,7 +2,7 @@
 import { refuse } from "#base/errors.ts";
 import type { WatchEvent, WatchResponse } from "#proto/gen/control.ts";
 import { Node, Service, type ServiceSpec, type StoreObject, Task, TaskState, UpdateState } from "#proto/gen/types.ts";
-import type { Cli, Control, NodeLocal } from "#tsctl/cli.ts";
+import type { Cli, Control, NodeLocal, Quorum } from "#tsctl/cli.ts";
 import type { Configuration, Context } from "#tsctl/context.ts";
 import { run } from "#tsctl/run.ts";
 
@@ -203,6 +203,7 @@ export type FakeOptions = {
   readonly local?: Partial<NodeLocal>;
   readonly interrupt?: AbortSignal;
   readonly control?: Partial<Control>;
+  readonly quorum?: Partial<Quorum>;
   /** What is typed. */
   readonly input?: string | AsyncIterable<Uint8Array>;
   /** Resolves when the reader of standard output goes on reading; by default it always reads. */
@@ -254,6 +255,7 @@ export const tsctl = async (
     control: () => dial(cluster && merged(cluster, options)),
     local: () =>
       dial(cluster && ((options.local ?? { info: async () => ({ nodeId: cluster.nodes[0]!.id }) }) as NodeLocal)),
+    quorum: () => dial(cluster && ((options.quorum ?? {}) as Quorum)),
     interrupt: () => options.interrupt ?? new AbortController().signal,
     onResize: () => () => {},
     terminalSize: () => ({ rows: 24, columns: 80 }),

@@ -1,5 +1,6 @@
 // The Control API on the leader: reads after a linearizable barrier, writes through the log, streams.
 
+import { refuse } from "#base/errors.ts";
 import { newJoinToken } from "#base/join-token.ts";
 import { certificateDigest } from "#base/node/pki.ts";
 import type { Random } from "#base/random.ts";
@@ -174,6 +175,14 @@ export const createControlService = ({
           managerAddrs: log.status().members.map((m) => m.addr),
         };
       });
+    },
+
+    async moveManager({ addr }, { peer }) {
+      const member = log.status().members.find((m) => m.nodeId === peer?.nodeId);
+      if (member === undefined)
+        throw refuse("not_found", "node", "the caller is none of the managers", "Only a manager moves itself");
+      await log.addMember(member.nodeId, addr);
+      return {};
     },
 
     watch: (request, context) => watchState(state, request, context),

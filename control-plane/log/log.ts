@@ -37,6 +37,12 @@ export type LogHealth = {
   /** Entries that are still in the log. */
   readonly firstIndex: number;
   readonly lastIndex: number;
+  /** `removed`: the others say that this member is none of theirs any more. */
+  readonly role: "leader" | "follower" | "candidate" | "learner" | "removed";
+  /** Proposals made here whose outcome is not known yet. */
+  readonly pending: number;
+  /** When a member was heard last, by its raft id, in ms since the epoch; those not heard since the start are missing. */
+  readonly heard: ReadonlyMap<number, number>;
 };
 
 export type StateMachine = {

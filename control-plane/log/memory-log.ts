@@ -68,7 +68,10 @@ export const createMemoryLog = (machine: StateMachine): MemoryLog => {
     },
     readBarrier: allowed,
     status: () => status,
-    health: () => ({ sync: null, snapshot: null, firstIndex: 1, lastIndex: entries.length }),
+    health: () => ({
+      ...{ sync: null, snapshot: null, firstIndex: 1, lastIndex: entries.length, pending: 0, heard: new Map() },
+      role: status.isLeader ? "leader" : "follower",
+    }),
     onStatus(listener) {
       listeners.add(listener);
       listener(status);

@@ -3,6 +3,7 @@
 
 import { rmSync, writeSync } from "node:fs";
 import { flushCompileCache } from "node:module";
+import { join } from "node:path";
 import { type Client, Server, ServerCredentials } from "@grpc/grpc-js";
 import { TswarmError } from "#base/errors.ts";
 import { newId } from "#base/ids.ts";
@@ -21,10 +22,13 @@ import { followLeadership, type Leadership } from "#control-plane/manager/leader
 import { managerMembership } from "#control-plane/manager/membership.ts";
 import { openManagerLog } from "#control-plane/manager/open-log.ts";
 import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
+import { folderBytes } from "#control-plane/quorum/folder-bytes.ts";
+import { createQuorumService } from "#control-plane/quorum/quorum-service.ts";
 import { createState } from "#control-plane/state/state.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
 import { ControlDefinition } from "#proto/gen/control.ts";
 import { DispatcherDefinition } from "#proto/gen/dispatcher.ts";
+import { QuorumDefinition } from "#proto/gen/quorum.ts";
 import { connected, openChannel } from "#proto/rpc/client.ts";
 import { clientCredentials, identitySource, serverCredentials } from "#proto/rpc/security.ts";
 import { addService } from "#proto/rpc/server.ts";
@@ -97,16 +101,20 @@ const main = async (): Promise<void> => {
   const elsewhere = () => findLeader({ leadership, own: config.advertise, dial, connected, clock: realClock });
 
   const control = createControlService({ replicated, log, dispatcher, random: systemRandom });
+  const quorum = createQuorumService({
+    ...{ log, state: replicated.state, clock: realClock, dial },
+    logBytes: () => folderBytes(join(config.dataDir, "raft", "wal")),
+  });
   const managerAddrs = () => log.status().members.map((m) => m.addr);
   addService(server, CaDefinition, createCaService(replicated, realClock, managerAddrs), { elsewhere });
-  addService(server, ControlDefinition, control, {
-    elsewhere,
-    guard: managersOnly(replicated.state, identity.clusterId),
-  });
+  const guard = managersOnly(replicated.state, identity.clusterId);
+  addService(server, ControlDefinition, control, { elsewhere, guard });
+  addService(server, QuorumDefinition, quorum, { guard });
   addService(server, DispatcherDefinition, dispatcher.handlers);
   // Who may open the socket acts for this node.
   const { nodeId, clusterId } = identity;
   addService(local, ControlDefinition, control, { elsewhere, local: { nodeId, clusterId, role: "manager" } });
+  addService(local, QuorumDefinition, quorum);
 
   const bind = (on: Server, address: string, security: ServerCredentials): Promise<void> =>
     new Promise((resolve, reject) =>

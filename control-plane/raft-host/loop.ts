@@ -179,12 +179,13 @@ export class RaftLoop {
     return new TswarmError("not_leader", `this manager is not the leader; ${where}`, leaderAddr ? { leaderAddr } : {});
   }
 
-  health(): LogHealth {
+  health(): Omit<LogHealth, "role" | "heard"> {
     const { firstIndex, lastIndex } = this.node.status();
     const current = this.#snapshots.current;
     const snapshot =
       current === null ? null : { index: current.meta.index, bytes: current.bytes, at: this.#snapshotAt };
-    return { sync: this.#syncTimes.summary, snapshot, firstIndex, lastIndex };
+    const pending = this.#proposals.length + this.#waiters.size;
+    return { sync: this.#syncTimes.summary, snapshot, firstIndex, lastIndex, pending };
   }
 
   readBarrier(): Promise<void> {

@@ -3,7 +3,7 @@ import type { Clock } from "#base/clock.ts";
 import { TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
-import type { LogMember, LogStatus, ReplicatedLog, StateMachine } from "#control-plane/log/log.ts";
+import type { LogHealth, LogMember, LogStatus, ReplicatedLog, StateMachine } from "#control-plane/log/log.ts";
 import { majority } from "#control-plane/raft/quorum.ts";
 import type { ConfChange } from "#control-plane/raft/types.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
@@ -61,6 +61,8 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
   const files = await openMemberFiles({ ...options, disk, segmentBytes });
   const listeners = new Set<(status: LogStatus) => void>();
   let told = "";
+  const heard = new Map<number, number>();
+  let removed = false;
 
   const status = (): LogStatus => {
     const s = loop.node.status();
@@ -77,6 +79,16 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
     });
     const members = [...s.conf.voters, ...s.conf.learners].sort((a, b) => a - b).map(member);
     return { raftId, term: s.term, leaderId: s.leader, isLeader, commit: s.commit, applied: loop.applied, members };
+  };
+
+  const health = (): LogHealth => {
+    const { role, conf } = loop.node.status();
+    const own = role === "leader" || role === "follower" ? role : "candidate";
+    return {
+      ...loop.health(),
+      role: removed ? "removed" : conf.learners.includes(raftId) ? "learner" : own,
+      heard,
+    };
   };
 
   const afterTurn = () => {
@@ -214,11 +226,17 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
   const host: TransportHost = {
     raftId,
     clusterId,
-    receive: (messages) => loop.receive(messages),
+    receive: (messages) => {
+      if (messages[0] !== undefined) heard.set(messages[0].from, clock.now());
+      loop.receive(messages);
+    },
     receiveSnapshot: (from, term, pieces) => loop.receiveSnapshot(from, term, pieces),
     unreachable: (id) => loop.reportUnreachable(id),
     isRemoved: (id) => loop.node.status().conf.removed.includes(id),
-    removedByOthers: () => options.onRemoved?.(),
+    removedByOthers: () => {
+      removed = true;
+      options.onRemoved?.();
+    },
     peers: () => [...loop.peers.values()],
     addMember: joinMember,
     removeMember,
@@ -240,7 +258,7 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
     propose: (data) => loop.propose(data),
     readBarrier: () => loop.readBarrier(),
     status,
-    health: () => loop.health(),
+    health,
     onStatus: (listener) => {
       listeners.add(listener);
       listener(status());

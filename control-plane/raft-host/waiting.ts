@@ -7,6 +7,10 @@ export type Waiter<T> = { readonly resolve: (value: T) => void; readonly reject:
 export class ProposalWaiters {
   #waiters = new Map<number, Waiter<number> & { readonly term: number }>();
 
+  get size(): number {
+    return this.#waiters.size;
+  }
+
   add(index: number, term: number, waiter: Waiter<number>): void {
     this.#waiters.set(index, { term, ...waiter });
   }

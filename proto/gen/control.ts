@@ -339,6 +339,14 @@ export interface GetJoinTokensResponse {
   managerAddrs: string[];
 }
 
+/** A manager that calls is reached under another address from now on. */
+export interface MoveManagerRequest {
+  addr: string;
+}
+
+export interface MoveManagerResponse {
+}
+
 /** Events from now on (after the state that the first message stands for). The first message has no events. */
 export interface WatchRequest {
   selectors: WatchSelector[];
@@ -4550,6 +4558,104 @@ export const GetJoinTokensResponse: MessageFns<GetJoinTokensResponse> = {
   },
 };
 
+function createBaseMoveManagerRequest(): MoveManagerRequest {
+  return { addr: "" };
+}
+
+export const MoveManagerRequest: MessageFns<MoveManagerRequest> = {
+  encode(message: MoveManagerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.addr !== "") {
+      writer.uint32(10).string(message.addr);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MoveManagerRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMoveManagerRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.addr = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MoveManagerRequest>): MoveManagerRequest {
+    return MoveManagerRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MoveManagerRequest>): MoveManagerRequest {
+    const message = createBaseMoveManagerRequest();
+    message.addr = object.addr ?? "";
+    return message;
+  },
+};
+
+function createBaseMoveManagerResponse(): MoveManagerResponse {
+  return {};
+}
+
+export const MoveManagerResponse: MessageFns<MoveManagerResponse> = {
+  encode(_: MoveManagerResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MoveManagerResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMoveManagerResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MoveManagerResponse>): MoveManagerResponse {
+    return MoveManagerResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<MoveManagerResponse>): MoveManagerResponse {
+    const message = createBaseMoveManagerResponse();
+    return message;
+  },
+};
+
 function createBaseWatchRequest(): WatchRequest {
   return { selectors: [] };
 }
@@ -6207,6 +6313,14 @@ export const ControlDefinition = {
       requestType: GetJoinTokensRequest as typeof GetJoinTokensRequest,
       requestStream: false,
       responseType: GetJoinTokensResponse as typeof GetJoinTokensResponse,
+      responseStream: false,
+      options: {},
+    },
+    moveManager: {
+      name: "MoveManager",
+      requestType: MoveManagerRequest as typeof MoveManagerRequest,
+      requestStream: false,
+      responseType: MoveManagerResponse as typeof MoveManagerResponse,
       responseStream: false,
       options: {},
     },
