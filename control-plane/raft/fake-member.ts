@@ -118,6 +118,12 @@ export class FakeMember {
     this.node.compact(applied - keep);
   }
 
+  /** The terms of the entries on disk, and where they begin. */
+  get durableTerms(): string {
+    const { base, entries } = this.durable;
+    return `${base + 1}.. terms ${entries.map((e) => e.term).join(" ")}`.trimEnd();
+  }
+
   /** What is on disk, for checks. */
   get durable(): { readonly base: number; readonly entries: readonly Entry[] } {
     return { base: this.#disk.snapshot?.index ?? 0, entries: this.#disk.entries };

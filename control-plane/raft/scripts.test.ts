@@ -4,23 +4,59 @@
 //   ready ID                 take one Ready, send its messages sync ID       finish its oldest write, send what waited
 //   deliver [from=ID] [to=ID] [kind=K]    deliver what is on the way    drop …  the same, lost
 //   stabilize [ID…]          ready, sync and deliver until nothing moves; other members stay as they are
-//   propose ID TEXT | conf ID KIND MEMBER | read ID CONTEXT | transfer ID TO | snapshot ID KEEP | crash ID
-//   status ID… | reads ID | quiet COMMAND…   (runs it without output)
+//   propose ID TEXT [TIMES] | conf ID KIND MEMBER | read ID CONTEXT | transfer ID TO | snapshot ID KEEP | crash ID
+//   status ID… | log ID… | reads ID | quiet COMMAND…   (runs it without output)
+//   disk ID [term=N] [vote=N] [commit=N] TERM…   the member starts anew with entries 2, 3, … of these terms
+//   campaign ID              its leader's word to campaign at once, over pre-vote and stickiness
+//   step KEY=VALUE…          a message nobody sent: kind, from, to, term, then what the kind has; entries=TERM/INDEX,…
+//   repeat …                 like deliver, but the messages stay on the way as well; count=N: only the first N
+//   silent                   from now on nobody is told what became of a snapshot
+//   report ID MEMBER ok|failed|unreachable     tells ID so
+//
+// README.md beside the scripts says which scenario of etcd's tests, and which class of known bugs, each one is about.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import { describeMessage, describeReady, describeStatus } from "#control-plane/raft/describe.ts";
 import { bootstrapDisk, FakeMember } from "#control-plane/raft/fake-member.ts";
-import type { ConfChangeKind, Message } from "#control-plane/raft/types.ts";
+import type { ConfChangeKind, Entry, Message } from "#control-plane/raft/types.ts";
 
 const dir = join(import.meta.dirname, "testdata");
 // Election timeouts are exactly `electionTicks`.
 const noRandom = { int: () => 0, float: () => 0 };
 
+const entryOf = (text: string): Entry => {
+  const [term, index] = text.split("/").map(Number);
+  return { term: term!, index: index!, type: "normal", data: new Uint8Array() };
+};
+
+/** What a crafted message has unless the script says otherwise; more than its kind needs does no harm. */
+const craft = (pairs: readonly string[]): Message => {
+  const given = Object.fromEntries(pairs.map((pair) => pair.split("=") as [string, string]));
+  const fields = Object.entries(given).map(([key, value]) => {
+    if (key === "kind") return [key, value];
+    if (key === "entries") return [key, value.split(",").map(entryOf)];
+    return [key, /^(true|false)$/.test(value) ? value === "true" : Number(value)];
+  });
+  const zero = { index: 0, hintIndex: 0, hintTerm: 0, commit: 0, round: 0, lastIndex: 0, lastTerm: 0 };
+  return { ...zero, reject: false, transfer: false, entries: [], ...Object.fromEntries(fields) };
+};
+
+/** What the core says when an invariant is broken: it ends the process. */
+const orStop = (run: () => void): string[] => {
+  try {
+    run();
+    return [];
+  } catch (error) {
+    return [`stops: ${(error as Error).message}`];
+  }
+};
+
 class Stage {
   #members = new Map<number, FakeMember>();
   #network: Message[] = [];
   #snapshots = new Map<number, string[]>([[1, []]]);
+  #reports = true;
   #out: string[] = [];
 
   run(command: string): string {
@@ -58,13 +94,34 @@ class Stage {
         return;
       case "deliver":
       case "drop":
-        this.#take(args, name === "deliver");
+      case "repeat":
+        this.#take(args, name);
+        return;
+      case "disk":
+        this.#disk(Number(a), args.slice(1));
+        return;
+      case "campaign": {
+        const { term } = this.#member(a).node.status();
+        this.#member(a).node.step({ kind: "timeout-now", from: 0, to: Number(a), term });
+        return;
+      }
+      case "step": {
+        const message = craft(args);
+        this.#out.push(...orStop(() => this.#member(message.to).node.step(message)));
+        return;
+      }
+      case "silent":
+        this.#reports = false;
+        return;
+      case "report":
+        if (c === "unreachable") this.#member(a).node.reportUnreachable(Number(b));
+        else this.#member(a).node.reportSnapshot(Number(b), c === "ok");
         return;
       case "stabilize":
         this.#stabilize(args.length > 0 ? args.map((id) => this.#member(id)) : [...this.#members.values()]);
         return;
       case "propose":
-        say(this.#member(a).node.propose(new TextEncoder().encode(b)));
+        say(this.#member(a).node.propose(new TextEncoder().encode(b!.repeat(Number(c ?? 1)))));
         return;
       case "conf":
         say(
@@ -91,6 +148,9 @@ class Stage {
       case "crash":
         this.#member(a).crash();
         return;
+      case "log":
+        for (const id of args) this.#out.push(`${id}: ${this.#member(id).durableTerms}`);
+        return;
       case "status":
         for (const id of args) this.#out.push(...describeStatus(this.#member(id).node.status()));
         return;
@@ -108,6 +168,20 @@ class Stage {
     if (!this.#members.has(id)) this.#members.set(id, new FakeMember(id, disk, noRandom, this.#snapshots));
   }
 
+  #disk(id: number, args: readonly string[]): void {
+    const terms = args.filter((arg) => !arg.includes("=")).map(Number);
+    const given = new Map(args.filter((arg) => arg.includes("=")).map((arg) => arg.split("=") as [string, string]));
+    const { conf } = this.#member(id);
+    const disk = bootstrapDisk(conf);
+    const entries = terms.map((term, i) => ({ ...entryOf(`${term}/${i + 2}`), data: new TextEncoder().encode("x") }));
+    const hardState = {
+      term: Number(given.get("term") ?? terms.at(-1) ?? 1),
+      vote: Number(given.get("vote") ?? 0),
+      commit: Number(given.get("commit") ?? 1),
+    };
+    this.#members.set(id, new FakeMember(id, { ...disk, hardState, entries }, noRandom, this.#snapshots));
+  }
+
   #send(messages: readonly Message[]): void {
     this.#network.push(...messages.filter((m) => this.#members.has(m.to)));
   }
@@ -122,21 +196,23 @@ class Stage {
 
   #deliver(m: Message): void {
     this.#out.push(describeMessage(m));
-    this.#member(m.to).node.step(m);
-    if (m.kind === "snapshot") this.#member(m.from).node.reportSnapshot(m.to, true);
+    this.#out.push(...orStop(() => this.#member(m.to).node.step(m)));
+    if (m.kind === "snapshot" && this.#reports) this.#member(m.from).node.reportSnapshot(m.to, true);
   }
 
-  #take(filters: string[], deliver: boolean): void {
+  #take(args: string[], what: "deliver" | "drop" | "repeat"): void {
+    const filters = args.filter((arg) => !arg.startsWith("count="));
+    let left = Number(args.find((arg) => arg.startsWith("count="))?.slice(6) ?? Number.POSITIVE_INFINITY);
     const matches = (m: Message) =>
       filters.every((f) => {
         const [key, value] = f.split("=");
         return String(m[key as "from" | "to" | "kind"]) === value;
       });
-    const taken = this.#network.filter(matches);
-    this.#network = this.#network.filter((m) => !matches(m));
+    const taken = this.#network.filter((m) => matches(m) && left-- > 0);
+    if (what !== "repeat") this.#network = this.#network.filter((m) => !taken.includes(m));
     for (const m of taken) {
-      if (deliver) this.#deliver(m);
-      else this.#out.push(`lost: ${describeMessage(m)}`);
+      if (what === "drop") this.#out.push(`lost: ${describeMessage(m)}`);
+      else this.#deliver(m);
     }
   }
 
