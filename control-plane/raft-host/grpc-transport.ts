@@ -22,13 +22,15 @@ export type GrpcTransportOptions = {
 
 const CHANNEL: grpc.ChannelOptions = {
   // Notices a cut connection in seconds; TCP alone would go on retrying for minutes and come back as late.
-  "grpc.keepalive_time_ms": 5000,
-  "grpc.keepalive_timeout_ms": 3000,
+  "grpc.keepalive_time_ms": 1000,
+  "grpc.keepalive_timeout_ms": 2000,
   "grpc.initial_reconnect_backoff_ms": 100,
-  "grpc.max_reconnect_backoff_ms": 2000,
+  "grpc.max_reconnect_backoff_ms": 1000,
   "grpc.use_local_subchannel_pool": 1,
 };
-const BACKOFF_MS = { first: 50, last: 2000 };
+const BACKOFF_MS = { first: 50, last: 1000 };
+/** A connection attempt to a host that was cut off goes on in ever longer steps: a new one is made after this time. */
+const CONNECT_MS = 3000;
 /** Frames waiting for a slow member; beyond this new ones are dropped, raft sends again. */
 const MAX_WAITING_FRAMES = 256;
 /** gRPC servers take 4 MiB by default; one append with the largest possible proposal still fits. */
@@ -82,11 +84,25 @@ class PeerLink {
     this.peer = peer;
     this.#host = host;
     this.#options = options;
-    this.#client = new grpc.Client(peer.addr, options.credentials, CHANNEL);
-    this.#connect();
+    this.#client = this.#connect();
   }
 
-  #connect(): void {
+  #connect(): grpc.Client {
+    const client = new grpc.Client(this.peer.addr, this.#options.credentials, CHANNEL);
+    client.waitForReady(Date.now() + CONNECT_MS, (error) => {
+      if (this.#closed) return;
+      if (error === undefined) this.#open();
+      else this.#reconnect();
+    });
+    return client;
+  }
+
+  #reconnect(): void {
+    this.#client.close();
+    this.#client = this.#connect();
+  }
+
+  #open(): void {
     const { path, requestSerialize, responseDeserialize } = raftServiceDefinition.messages;
     const stream = this.#client.makeBidiStreamRequest<Frame, null>(path, requestSerialize, responseDeserialize);
     this.#stream = stream;
@@ -103,12 +119,13 @@ class PeerLink {
     this.#stream = null;
     this.#waitingFrames = 0;
     this.#host.unreachable(this.peer.raftId);
+    this.#host.lost(this.peer.raftId);
     this.#options.logger.debug("lost the connection to a manager", { peer: this.peer, error: error?.message });
     if (error?.metadata?.get(REMOVED).length) this.#host.removedByOthers();
     // Jitter, so that all members of a restarted one don't come at the same moment.
     const wait = this.#backoffMs * (0.5 + this.#options.random.float());
     this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MS.last);
-    this.#cancelRetry = this.#options.clock.after(wait, () => this.#connect());
+    this.#cancelRetry = this.#options.clock.after(wait, () => this.#reconnect());
   }
 
   send(messages: readonly Message[]): void {

@@ -70,7 +70,6 @@ export class RaftLoop {
   #received: Received | null = null;
   #snapshots: Snapshots;
   #snapshotting = false;
-  #wasLeader = false;
 
   constructor(options: LoopOptions) {
     this.#o = options;
@@ -115,7 +114,7 @@ export class RaftLoop {
     // One tick, however late: a process that was paused must not count the pause as silence of its leader.
     this.node.tick();
     const { electionTicks } = this.#o;
-    for (const context of this.#barriers.tick(Math.ceil(electionTicks / 2), electionTicks * 5)) {
+    for (const context of this.#barriers.tick(Math.ceil(electionTicks / 2), electionTicks * 10)) {
       this.node.readIndex(context);
     }
     this.#o.onTick();
@@ -212,6 +211,12 @@ export class RaftLoop {
     this.node.reportUnreachable(id);
   }
 
+  peerLost(id: number): void {
+    if (this.stopped !== null) return;
+    this.node.peerLost(id);
+    this.schedule();
+  }
+
   #turn(): void {
     this.#scheduled = false;
     this.#guarded(() => {
@@ -219,7 +224,7 @@ export class RaftLoop {
       const context = this.#barriers.ask();
       if (context !== undefined) this.node.readIndex(context);
       for (let ready = this.node.ready(); ready !== null; ready = this.node.ready()) this.#process(ready);
-      this.#noticeLostLeadership();
+      this.#rejectLostProposals();
       this.#o.afterTurn();
     });
   }
@@ -235,10 +240,9 @@ export class RaftLoop {
     }
   }
 
-  #noticeLostLeadership(): void {
-    const isLeader = this.node.status().role === "leader";
-    if (this.#wasLeader && !isLeader) this.#waiters.lost("leadership was lost after the proposal");
-    this.#wasLeader = isLeader;
+  #rejectLostProposals(): void {
+    const { role, term } = this.node.status();
+    this.#waiters.keepOnly(role === "leader" ? term : undefined, "leadership was lost after the proposal");
   }
 
   #process(ready: Ready): void {
@@ -464,7 +468,7 @@ export class RaftLoop {
     this.#cancelTick();
     this.#transport?.close();
     for (const { reject } of this.#proposals.splice(0)) reject(why);
-    this.#waiters.lost("this manager stopped after the proposal");
+    this.#waiters.keepOnly(undefined, "this manager stopped after the proposal");
     this.#barriers.rejectAll(why);
   }
 }

@@ -1,8 +1,10 @@
 import fs from "node:fs";
 import path from "node:path";
 import { expect } from "chai";
+import type { Clock } from "#base/clock.ts";
 import { TswarmError } from "#base/errors.ts";
 import { silentLogger } from "#base/log.ts";
+import { realClock } from "#base/node/system.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
 import { type RaftLogOptions, readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
@@ -101,6 +103,23 @@ describe("three members over gRPC", function () {
     expect(second.state.lines.slice(0, 200)).to.deep.equal(Array.from({ length: 200 }, (_, i) => `line ${i}`));
     await cluster.restart(first);
     await sameState(second.state.lines.length);
+  });
+
+  it("needs no election timeout when the connection to the leader breaks", async () => {
+    let tickMs = 2;
+    const clock: Clock = { ...realClock, after: (ms, run) => realClock.after(ms === 2 ? tickMs : ms, run) };
+    await begin(3, { clock, tickMs: 2, electionTicks: 400, heartbeatTicks: 1 });
+    await cluster.leader();
+    // From here on silence is noticed only when this test has given up long ago.
+    tickMs = 100;
+    const first = await cluster.leader();
+    await proposeMany(first, 0, 10);
+    await sameState(10);
+    const before = first.log.status().term;
+    cluster.kill(first);
+    const second = await cluster.leader();
+    await second.log.propose(bytes("after"));
+    expect(second.log.status().term).to.equal(before + 1);
   });
 
   it("hands leadership over", async () => {

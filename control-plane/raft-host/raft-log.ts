@@ -24,10 +24,10 @@ export type RaftLogOptions = {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  readonly tickMs?: number; // 100
+  readonly tickMs?: number; // 50
   /** A follower campaigns after 1–2 times this many ticks of silence. */
   readonly electionTicks?: number; // 10
-  readonly heartbeatTicks?: number; // 1
+  readonly heartbeatTicks?: number; // 2
   readonly snapshotEvery?: number; // 10,000 entries
   readonly keepEntries?: number; // 500
   readonly segmentBytes?: number; // 16 MiB
@@ -56,7 +56,7 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
   const disk = options.disk ?? nodeDisk;
   const segmentBytes = options.segmentBytes ?? 16 << 20;
   const { logger, clock, raftId, clusterId } = options;
-  const tickMs = options.tickMs ?? 100;
+  const tickMs = options.tickMs ?? 50;
   const electionTicks = options.electionTicks ?? 10;
   const files = await openMemberFiles({ ...options, disk, segmentBytes });
   const listeners = new Set<(status: LogStatus) => void>();
@@ -121,7 +121,7 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
     logger,
     tickMs,
     electionTicks,
-    heartbeatTicks: options.heartbeatTicks ?? 1,
+    heartbeatTicks: options.heartbeatTicks ?? 2,
     snapshotEvery: options.snapshotEvery ?? 10_000,
     keepEntries: options.keepEntries ?? 500,
     onFatal: options.onFatal,
@@ -202,11 +202,27 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
       return { kind: "remove", id, context: new Uint8Array(0) };
     });
 
+  /** Whether the status becomes as wanted within `ms`. */
+  const until = (wanted: (status: LogStatus) => boolean, ms: number): Promise<boolean> =>
+    new Promise((resolve) => {
+      const end = (result: boolean) => {
+        listeners.delete(look);
+        cancel();
+        resolve(result);
+      };
+      const look = (now: LogStatus) => {
+        if (wanted(now)) end(true);
+      };
+      const cancel = clock.after(ms, () => end(false));
+      listeners.add(look);
+      look(status());
+    });
+
   const transferLeadership = async (to?: number): Promise<void> => {
     const s = loop.node.status();
     if (s.role !== "leader") throw loop.notLeader();
     const best = s.progress
-      .filter((p) => p.id !== raftId && !p.learner && p.recentActive)
+      .filter((p) => p.id !== raftId && !p.learner && p.recentActive && !loop.unreachable.has(p.id))
       .sort((a, b) => b.match - a.match)[0];
     const target = to ?? best?.id;
     if (target === raftId) return;
@@ -215,12 +231,8 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
     }
     loop.node.transferLeadership(target);
     loop.schedule();
-    for (let ticks = 0; ticks < electionTicks * 2; ticks++) {
-      await pause();
-      const now = loop.node.status();
-      if (now.leader !== raftId && now.leader !== 0) return;
-    }
-    throw new TswarmError("unavailable", `manager ${target} did not take the leadership in time`);
+    const taken = await until((now) => now.leaderId !== raftId && now.leaderId !== 0, electionTicks * 2 * tickMs);
+    if (!taken) throw new TswarmError("unavailable", `manager ${target} did not take the leadership in time`);
   };
 
   const host: TransportHost = {
@@ -232,6 +244,7 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
     },
     receiveSnapshot: (from, term, pieces) => loop.receiveSnapshot(from, term, pieces),
     unreachable: (id) => loop.reportUnreachable(id),
+    lost: (id) => loop.peerLost(id),
     isRemoved: (id) => loop.node.status().conf.removed.includes(id),
     removedByOthers: () => {
       removed = true;

@@ -60,9 +60,19 @@ export const raftServiceHandlers = (
     return { code: grpc.status.PERMISSION_DENIED, details: "this manager was removed from the cluster", metadata };
   };
 
+  /** The newest stream of each member. */
+  const streams = new Map<number, unknown>();
+
   const messages = (call: grpc.ServerDuplexStream<Frame, null>): void => {
     const refuse = (error: unknown) => call.emit("error", toServiceError(error));
-    call.on("error", () => {});
+    let from = 0;
+    const ended = () => {
+      if (streams.get(from) !== call) return;
+      streams.delete(from);
+      host.lost(from);
+    };
+    call.on("error", ended);
+    call.on("cancelled", ended);
     try {
       authorize(call, "messages");
     } catch (error) {
@@ -76,12 +86,21 @@ export const raftServiceHandlers = (
           call.emit("error", removedStatus());
           return;
         }
+        if (from === 0) {
+          from = frame.from;
+          streams.set(from, call);
+          // The sender learns that it was let in.
+          call.sendMetadata(new grpc.Metadata());
+        }
         host.receive(frame.messages.map(decodeMessage).filter((m) => m.from === frame.from));
       } catch (error) {
         refuse(error);
       }
     });
-    call.on("end", () => call.end());
+    call.on("end", () => {
+      ended();
+      call.end();
+    });
   };
 
   const snapshot = (

@@ -20,6 +20,8 @@ export type TransportHost = {
   /** Takes a snapshot file in; resolves when it is complete, checked and given to the core. */
   receiveSnapshot(from: number, term: number, pieces: AsyncIterable<Uint8Array>): Promise<void>;
   unreachable(id: number): void;
+  /** A connection that stood, to or from that member, was ended from its side. */
+  lost(id: number): void;
   /** Whether that id was a member and is none any more. */
   isRemoved(id: number): boolean;
   /** Another member says that this one was removed. */

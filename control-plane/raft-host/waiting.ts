@@ -23,22 +23,28 @@ export class ProposalWaiters {
     else waiter.reject(new TswarmError("unknown_outcome", "another leader's entry took the place of the proposal"));
   }
 
-  /** The entries may still be committed by the next leader: nobody here can know. */
-  lost(why: string): void {
-    const waiters = this.#waiters;
-    this.#waiters = new Map();
-    for (const { reject } of waiters.values()) reject(new TswarmError("unknown_outcome", why));
+  /**
+   * Only entries of this `term` are still led to their end from here (undefined: none). The others may still be committed by
+   * the next leader: nobody here can know.
+   */
+  keepOnly(term: number | undefined, why: string): void {
+    for (const [index, waiter] of this.#waiters) {
+      if (waiter.term === term) continue;
+      this.#waiters.delete(index);
+      waiter.reject(new TswarmError("unknown_outcome", why));
+    }
   }
 }
 
-type Batch = { waiters: Waiter<void>[]; askedAt: number; ticks: number };
+type Asked = { waiters: Waiter<void>[]; askedAt: number; ticks: number };
+type Answered = { waiters: Waiter<void>[]; index: number; ticks: number };
 
 /** Read barriers: gathered for one question, asked again when no answer comes, then held until the index is applied. */
 export class ReadBarriers {
   #next: number;
   #gathering: Waiter<void>[] = [];
-  #asked = new Map<number, Batch>();
-  #answered: { index: number; waiters: Waiter<void>[] }[] = [];
+  #asked = new Map<number, Asked>();
+  #answered: Answered[] = [];
 
   /** `firstContext` differs in each life of the member: an answer to an earlier life must not count. */
   constructor(firstContext: number) {
@@ -62,7 +68,7 @@ export class ReadBarriers {
     const batch = this.#asked.get(context);
     if (batch === undefined) return;
     this.#asked.delete(context);
-    this.#answered.push({ index, waiters: batch.waiters });
+    this.#answered.push({ index, waiters: batch.waiters, ticks: batch.ticks });
   }
 
   applied(index: number): void {
@@ -72,7 +78,10 @@ export class ReadBarriers {
     for (const { waiters } of done) for (const { resolve } of waiters) resolve();
   }
 
-  /** One tick. Unanswered questions: a new context every `again` ticks, given up after `giveUp`. Returns the new contexts. */
+  /**
+   * One tick. Unanswered questions: a new context every `again` ticks; returns these. After `giveUp` ticks all are given up,
+   * also the answered ones: the entries they wait for may never come, if this member was cut off in between.
+   */
   tick(again: number, giveUp: number): number[] {
     const contexts: number[] = [];
     for (const [context, batch] of [...this.#asked]) {
@@ -88,6 +97,12 @@ export class ReadBarriers {
         contexts.push(this.#next++);
       }
     }
+    for (const batch of this.#answered) {
+      if (++batch.ticks < giveUp) continue;
+      const error = new TswarmError("unavailable", "this manager is behind the others and does not catch up in time");
+      for (const { reject } of batch.waiters) reject(error);
+    }
+    this.#answered = this.#answered.filter((batch) => batch.ticks < giveUp);
     return contexts;
   }
 

@@ -53,6 +53,8 @@ export class Core {
   /** The newest snapshot a far-behind member can be given. */
   snapshot: SnapshotMeta | null;
 
+  /** The connection to the leader broke and it was not heard of since: most likely its process is gone. */
+  leaderLost = false;
   electionElapsed = 0;
   heartbeatElapsed = 0;
   electionTimeout = 0;
@@ -99,6 +101,7 @@ export class Core {
       this.vote = 0;
     }
     this.leader = 0;
+    this.leaderLost = false;
     this.heartbeatElapsed = 0;
     this.votes = new Map();
     this.progress = new Map();
@@ -118,9 +121,9 @@ export class Core {
     return new Progress(next, learner, recentActive, this.config.inflight);
   }
 
-  /** Heard from a leader within the election timeout (§4.2.3), or is one. */
+  /** Heard from a leader within the election timeout (§4.2.3) and has not lost it since, or is one. */
   get inLease(): boolean {
-    return this.leader !== 0 && this.electionElapsed < this.config.electionTicks;
+    return this.leader !== 0 && !this.leaderLost && this.electionElapsed < this.config.electionTicks;
   }
 
   /** May campaign: a voter here, with its snapshot on disk and all committed changes of members applied. */

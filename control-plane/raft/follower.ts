@@ -43,8 +43,24 @@ export const followerStep = (core: Core, m: Message): void => {
 };
 
 const heard = (core: Core, leader: number): void => {
+  if (core.leaderLost) {
+    // Only the connection was gone.
+    core.leaderLost = false;
+    core.restartElectionTimer();
+  }
   core.electionElapsed = 0;
   core.leader = leader;
+};
+
+/**
+ * The connection to the leader broke. Its process is probably gone, so the followers don't wait for its silence to last, and
+ * one after the other asks for a pre-vote: two at once would split the votes. If only this connection broke, the others
+ * still hear the leader and give none.
+ */
+export const loseLeader = (core: Core): void => {
+  const turn = core.conf.voters.filter((id) => id !== core.leader).indexOf(core.id);
+  core.leaderLost = true;
+  if (turn >= 0) core.electionTimeout = Math.min(core.electionTimeout, core.electionElapsed + 2 * (turn + 1));
 };
 
 const accepted = (core: Core, to: number, index: number): void =>

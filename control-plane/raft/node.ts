@@ -4,7 +4,7 @@ import { assert } from "#base/assert.ts";
 import { campaign, candidateStep, handleVoteRequest, recordVote } from "#control-plane/raft/candidate.ts";
 import { changedConf } from "#control-plane/raft/conf-change.ts";
 import { Core, type RaftConfig } from "#control-plane/raft/core.ts";
-import { becomeFollower, followerStep } from "#control-plane/raft/follower.ts";
+import { becomeFollower, followerStep, loseLeader } from "#control-plane/raft/follower.ts";
 import {
   leaderStep,
   leaderTick,
@@ -49,6 +49,11 @@ export type RaftNode = {
   /** The term of an applied entry that is not compacted yet: for the meta of a snapshot. */
   termAt(index: number): number;
   reportUnreachable(id: number): void;
+  /**
+   * The connection to or from that member ended from its side, as it does at once when its process dies. May be wrong: that
+   * costs a pre-vote nobody grants.
+   */
+  peerLost(id: number): void;
   /** The transfer of a snapshot to that member has ended. */
   reportSnapshot(id: number, ok: boolean): void;
   status(): Status;
@@ -141,6 +146,11 @@ export const createRaftNode = (config: RaftConfig): RaftNode => {
       const progress = core.progress.get(id);
       // What was in flight is probably lost.
       if (progress?.state === "replicate") progress.becomeProbe();
+    },
+    peerLost: (id) => {
+      if (core.role === "follower" && core.leader === id) loseLeader(core);
+      // Proposals are taken again.
+      if (core.transferee === id) core.transferee = 0;
     },
     reportSnapshot: (id, ok) => {
       const progress = core.progress.get(id);

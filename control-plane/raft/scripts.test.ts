@@ -11,6 +11,7 @@
 //   step KEY=VALUE…          a message nobody sent: kind, from, to, term, then what the kind has; entries=TERM/INDEX,…
 //   repeat …                 like deliver, but the messages stay on the way as well; count=N: only the first N
 //   silent                   from now on nobody is told what became of a snapshot
+//   lost ID PEER             the connection between the two broke, as ID sees it
 //   report ID MEMBER ok|failed|unreachable     tells ID so
 //
 // README.md beside the scripts says which scenario of etcd's tests, and which class of known bugs, each one is about.
@@ -141,6 +142,9 @@ class Stage {
         return;
       case "transfer":
         this.#member(a).node.transferLeadership(Number(b));
+        return;
+      case "lost":
+        this.#member(a).node.peerLost(Number(b));
         return;
       case "snapshot":
         this.#member(a).takeSnapshot(Number(b));

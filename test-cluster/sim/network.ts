@@ -52,6 +52,15 @@ export class Network {
     return mix.delayMs * between(random, 0.3, 1.5) + late;
   }
 
+  /** A process is gone: its connections break, unless the way is so bad that nobody hears of that either. */
+  broken(id: number): void {
+    const { time, members } = this.#o;
+    for (const { raftId, life } of members.values()) {
+      const ms = raftId === id || life === null || life.dead ? null : this.#way(id, raftId);
+      if (ms !== null) time.after(ms, life!, () => life!.host?.lost(id));
+    }
+  }
+
   transport(life: Life): RaftTransport {
     return {
       send: (to, messages) => {

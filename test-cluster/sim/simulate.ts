@@ -107,7 +107,10 @@ class Cluster {
         Object.assign(core.config, mix.limits);
         this.logs.began(life, core);
       },
-      onDead: (dead) => this.#restartLater(dead),
+      onDead: (dead) => {
+        this.network.broken(dead.raftId);
+        this.#restartLater(dead);
+      },
     });
     this.members.set(raftId, member);
     if (this.healed) member.heal();
