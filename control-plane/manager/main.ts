@@ -29,12 +29,9 @@ import { CaDefinition } from "#proto/gen/ca.ts";
 import { ControlDefinition } from "#proto/gen/control.ts";
 import { DispatcherDefinition } from "#proto/gen/dispatcher.ts";
 import { QuorumDefinition } from "#proto/gen/quorum.ts";
-import { connected, openChannel } from "#proto/rpc/client.ts";
+import { connected, MANAGER_KEEPALIVE, openChannel } from "#proto/rpc/client.ts";
 import { clientCredentials, identitySource, serverCredentials } from "#proto/rpc/security.ts";
 import { addService } from "#proto/rpc/server.ts";
-
-/** A call that was passed on to a leader whose host is cut off ends after the sum of these. */
-const KEEPALIVE = { "grpc.keepalive_time_ms": 1_000, "grpc.keepalive_timeout_ms": 1_000 };
 
 const config = parseManagerConfig(process.argv.slice(2));
 const logger = jsonLogger((line) => void process.stdout.write(line), config.logLevel).with({ process: "manager" });
@@ -57,7 +54,7 @@ const main = async (): Promise<void> => {
   const channels = new Map<string, Client>();
   const dial = (address: string): Client => {
     let channel = channels.get(address);
-    if (!channel) channels.set(address, (channel = openChannel(address, credentials, KEEPALIVE)));
+    if (!channel) channels.set(address, (channel = openChannel(address, credentials, MANAGER_KEEPALIVE)));
     return channel;
   };
 

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Server } from "@grpc/grpc-js";
+import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
 import { newJoinToken } from "#base/join-token.ts";
@@ -272,6 +272,27 @@ describe("membership of a node", () => {
     await second.clock.pass(30_000);
     expect(second.starts).to.deep.equal(Array(3).fill(`--join=${cluster.address}`));
     expect(second.node.info().error).to.equal("");
+  });
+
+  it("commands of a manager's node wait for its own manager, also while that can't start", async () => {
+    const first = agent();
+    await first.node.join(join_(cluster.tokens.manager));
+    const second = agent();
+    second.failing.push(new TswarmError("conflict", "the folder is in use by process 1"));
+    await second.node.resume();
+    const own = new Server();
+    try {
+      const found = second.node.control();
+      await settle();
+      await new Promise((resolve) =>
+        own.bindAsync(`unix:${join(dir, "manager.sock")}`, ServerCredentials.createInsecure(), resolve),
+      );
+      // Another manager's host may be cut off unnoticed, and this node's own manager knows who leads.
+      expect((await found).getChannel().getTarget()).to.equal(`unix:${join(dir, "manager.sock")}`);
+    } finally {
+      own.forceShutdown();
+      await second.node.stop();
+    }
   });
 
   it("one change of membership at a time", async () => {

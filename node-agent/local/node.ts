@@ -23,7 +23,7 @@ import { type Session, type SessionOptions, startSession } from "#node-agent/ses
 import { CaDefinition } from "#proto/gen/ca.ts";
 import type { InfoResponse, InitRequest, InitResponse, JoinRequest, JoinResponse } from "#proto/gen/node.ts";
 import { NodeRole, type NodeSpec } from "#proto/gen/types.ts";
-import { connected, createClient, openChannel } from "#proto/rpc/client.ts";
+import { connected, createClient, MANAGER_KEEPALIVE, openChannel } from "#proto/rpc/client.ts";
 import { anonymousCredentials, clientCredentials, fetchCa } from "#proto/rpc/security.ts";
 
 /** Besides the identity: where this node is reached and whom it knows. */
@@ -185,7 +185,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
         if (!saved) return;
         if (addresses.length > 0 && addresses.join() !== saved.managers.join()) {
           save({ ...saved, managers: addresses });
-          if (!manager) resetChannel();
+          if (membership?.role !== "manager") resetChannel();
         }
         wanted = node;
         const labels = node?.annotations?.labels ?? {};
@@ -472,15 +472,17 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
           "it is not part of a cluster",
           "Make one with `tsctl cluster init`, or join one with `tsctl cluster join`",
         );
-      channel ??= manager
+      // Its own manager also while that is not there: it comes back, and another one's host may be cut off.
+      const own = membership.role === "manager";
+      channel ??= own
         ? openChannel(`unix:${managerSocket}`)
-        : openChannel(saved.managers[0] ?? "", clientCredentials(membership));
+        : openChannel(saved.managers[0] ?? "", clientCredentials(membership), MANAGER_KEEPALIVE);
       const found = channel;
       if (!(await connected(found, CONTROL_WAIT_MS)))
         throw new TswarmError(
           "unavailable",
-          manager
-            ? `the manager of this node does not answer: see the agent's log`
+          own
+            ? `the manager of this node does not answer: ${problem || "see the agent's log"}`
             : `the manager ${saved.managers[0]} does not answer`,
         );
       return found;

@@ -58,6 +58,12 @@ export const openChannel = (
     ...options,
   });
 
+/** A call on a channel whose other end is cut off ends after the sum of these, instead of hanging for minutes. */
+export const MANAGER_KEEPALIVE: ClientOptions = {
+  "grpc.keepalive_time_ms": 1_000,
+  "grpc.keepalive_timeout_ms": 1_000,
+};
+
 /** Whether the other end of `channel` is there within `timeoutMs`: so far nothing was sent, and nothing has to be repeated. */
 export const connected = (channel: Client, timeoutMs: number): Promise<boolean> =>
   new Promise((resolve) => channel.waitForReady(Date.now() + timeoutMs, (error) => resolve(error === undefined)));
