@@ -11,6 +11,7 @@ import { realClock, systemRandom } from "#base/node/system.ts";
 import { grpcTransport } from "#control-plane/raft-host/grpc-transport.ts";
 import { openRaftLog } from "#control-plane/raft-host/raft-log.ts";
 import { raftServiceDefinition, raftServiceHandlers } from "#control-plane/raft-host/raft-service.ts";
+import { testKeys } from "#control-plane/raft-host/test-keys.ts";
 
 const PROPOSERS = [1, 16, 64, 256];
 const BASE_PORT = 21_000 + (process.pid % 10_000);
@@ -25,6 +26,7 @@ const member = async (raftId: number, root: string, port: number): Promise<void>
     dir: path.join(root, `m${raftId}`),
     raftId,
     clusterId: "bench",
+    keys: testKeys(raftId),
     beginning: { kind: "bootstrap", members: peers(port) },
     stateMachine: {
       apply: (entries) => {

@@ -9,15 +9,21 @@ export type NodeIdentity = {
   readonly keyPem: string;
   readonly certificatePem: string;
   readonly caPem: string;
+  /**
+   * A manager's former keys, newest first: with which its log's data keys may still be wrapped, as long as the manager has
+   * not said that they are wrapped with the present one.
+   */
+  readonly formerKeyPems?: readonly string[];
 };
 
 export type Membership = NodeIdentity & Subject;
 
 const fileIn = (dir: string): string => join(dir, "identity.json");
 
-export const saveIdentity = (dir: string, { keyPem, certificatePem, caPem }: NodeIdentity): void => {
+export const saveIdentity = (dir: string, identity: NodeIdentity): void => {
+  const { keyPem, certificatePem, caPem, formerKeyPems } = identity;
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  writeFileDurably(fileIn(dir), JSON.stringify({ keyPem, certificatePem, caPem }));
+  writeFileDurably(fileIn(dir), JSON.stringify({ keyPem, certificatePem, caPem, formerKeyPems }));
 };
 
 /** `undefined` when the node belongs to no cluster. */

@@ -19,11 +19,13 @@ import { bootstrapCluster } from "#control-plane/manager/bootstrap.ts";
 import { parseManagerConfig } from "#control-plane/manager/config.ts";
 import { findLeader } from "#control-plane/manager/find-leader.ts";
 import { followLeadership, type Leadership } from "#control-plane/manager/leadership.ts";
+import { openMemberKeys } from "#control-plane/manager/member-keys.ts";
 import { managerMembership } from "#control-plane/manager/membership.ts";
 import { openManagerLog } from "#control-plane/manager/open-log.ts";
 import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
 import { folderBytes } from "#control-plane/quorum/folder-bytes.ts";
 import { createQuorumService } from "#control-plane/quorum/quorum-service.ts";
+import { nodeWrappingKey } from "#control-plane/raft-host/key-file.ts";
 import { createState } from "#control-plane/state/state.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
 import { ControlDefinition } from "#proto/gen/control.ts";
@@ -58,6 +60,7 @@ const main = async (): Promise<void> => {
     return channel;
   };
 
+  const keys = openMemberKeys(join(config.dataDir, "raft"), identity);
   const replicated = createReplicatedState(createState(), realClock, systemRandom);
   const server = new Server({ "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 64 << 20 });
   const local = new Server();
@@ -67,6 +70,7 @@ const main = async (): Promise<void> => {
     identity,
     credentials,
     server,
+    keys,
     replicated,
     clock: realClock,
     random: systemRandom,
@@ -147,7 +151,10 @@ const main = async (): Promise<void> => {
   // The agent has renewed the node's certificate.
   process.on("SIGHUP", () => {
     const renewed = loadIdentity(config.identityDir);
-    if (renewed) source.replace(renewed);
+    if (renewed) {
+      source.replace(renewed);
+      keys.wrap([nodeWrappingKey(renewed.keyPem)]);
+    }
     logger.info("certificate reloaded");
   });
   process.once("SIGTERM", () => void stop());

@@ -13,6 +13,7 @@ import { hasBootstrap } from "#control-plane/manager/bootstrap.ts";
 import type { ManagerConfig } from "#control-plane/manager/config.ts";
 import type { ReplicatedState } from "#control-plane/manager/replicated-state.ts";
 import { grpcTransport } from "#control-plane/raft-host/grpc-transport.ts";
+import type { DataKeys } from "#control-plane/raft-host/keys.ts";
 import type { Beginning } from "#control-plane/raft-host/member-files.ts";
 import { requestJoin } from "#control-plane/raft-host/membership-client.ts";
 import { openRaftLog, type RaftLog, readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
@@ -27,6 +28,7 @@ export type OpenLog = {
   readonly credentials: ChannelCredentials;
   /** Gets raft's service. */
   readonly server: Server;
+  readonly keys: DataKeys;
   readonly replicated: ReplicatedState;
   readonly clock: Clock;
   readonly random: Random;
@@ -71,15 +73,16 @@ const newCluster = ({ config, identity }: OpenLog): { raftId: number; beginning:
 };
 
 export const openManagerLog = async (options: OpenLog): Promise<ReplicatedLog> => {
-  const { config, identity, credentials, server, replicated, clock, random, logger } = options;
+  const { config, identity, credentials, server, keys, replicated, clock, random, logger } = options;
   const dir = join(config.dataDir, "raft");
-  const member = readRaftIdentity(dir);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const member = readRaftIdentity(dir);
   const open = (raftId: number, beginning: Beginning | null): Promise<RaftLog> =>
     openRaftLog({
       dir,
       raftId,
       clusterId: identity.clusterId,
+      keys,
       beginning,
       stateMachine: replicated.machine,
       transport: grpcTransport({ credentials, clock, random, logger }),

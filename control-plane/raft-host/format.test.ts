@@ -11,6 +11,7 @@ import { openMemberFiles } from "#control-plane/raft-host/member-files.ts";
 import { decodeMessage, encodeMessage } from "#control-plane/raft-host/message-codec.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
 import { readSnapshot } from "#control-plane/raft-host/snapshot-file.ts";
+import { testKeys } from "#control-plane/raft-host/test-keys.ts";
 
 const testdata = join(import.meta.dirname, "testdata/format-1");
 const stateData = join(import.meta.dirname, "../state/testdata/format-1");
@@ -46,6 +47,7 @@ describe("raft host, what the first version wrote", () => {
       cpSync(join(testdata, "member"), dir, { recursive: true });
     });
     afterEach(() => rmSync(dir, { recursive: true, force: true }));
+    let lives = 0;
     const open = () =>
       openMemberFiles({
         dir,
@@ -55,6 +57,7 @@ describe("raft host, what the first version wrote", () => {
         raftId: 2,
         clusterId: "cluster1",
         beginning: null,
+        keys: testKeys(++lives),
       });
 
     it("log, snapshot, members and hard state, also when it is opened a second time", async () => {
@@ -74,7 +77,7 @@ describe("raft host, what the first version wrote", () => {
           expect(Buffer.from(data).toString("hex"), `entry ${index}`).to.equal(commands.get(index));
         expect(describeEntry(entries.at(-1)!)).to.equal("7/28 add-learner 1099511627776");
         const chunks: Buffer[] = [];
-        for await (const chunk of readSnapshot(nodeDisk, files.snapshot!.file)) chunks.push(chunk);
+        for await (const chunk of readSnapshot(nodeDisk, files.snapshot!.file, testKeys())) chunks.push(chunk);
         expect(Buffer.concat(chunks).equals(readFileSync(join(stateData, "snapshot.bin")))).to.equal(true);
         await files.wal.close();
         files.unlock();

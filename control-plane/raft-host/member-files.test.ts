@@ -7,6 +7,7 @@ import { openMemberFiles } from "#control-plane/raft-host/member-files.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
 import { encodePeers } from "#control-plane/raft-host/peers.ts";
 import { writeSnapshot } from "#control-plane/raft-host/snapshot-file.ts";
+import { testKeys } from "#control-plane/raft-host/test-keys.ts";
 import { entryRecords } from "#control-plane/raft-host/wal.ts";
 
 describe("a member's folder", () => {
@@ -17,9 +18,11 @@ describe("a member's folder", () => {
   afterEach(() => fs.rmSync(dir, { recursive: true, force: true }));
 
   const peers = [1, 2, 3].map((raftId) => ({ raftId, nodeId: `n${raftId}`, addr: `a${raftId}` }));
+  let lives = 0;
   const open = () =>
     openMemberFiles({
       ...{ dir, disk: nodeDisk, logger: silentLogger, segmentBytes: 4096, raftId: 1, clusterId: "c" },
+      keys: testKeys(++lives),
       beginning: { kind: "bootstrap", members: peers },
     });
   const entry = (index: number, term: number) => ({ term, index, type: "normal", data: Buffer.from("x") }) as const;
@@ -33,6 +36,7 @@ describe("a member's folder", () => {
         peers: encodePeers(peers.slice(0, 2)),
       },
       [Buffer.from("state")],
+      testKeys(),
     );
 
   for (const [what, index] of [

@@ -1,15 +1,16 @@
 // A member's folder: `lock`, `wal/`, `snap/`. Opening puts together what the core restarts from.
 import path from "node:path";
 import { TswarmError } from "#base/errors.ts";
-import { type Logger, silentLogger } from "#base/log.ts";
+import type { Logger } from "#base/log.ts";
 import { encodeConfChange } from "#control-plane/raft/conf-change.ts";
 import type { Entry, HardState, Restart } from "#control-plane/raft/types.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
+import type { DataKeys } from "#control-plane/raft-host/keys.ts";
 import { decodePeers, encodePeer, encodePeers, type Peer } from "#control-plane/raft-host/peers.ts";
-import { checkSnapshot, listSnapshots, type SnapshotHeader } from "#control-plane/raft-host/snapshot-file.ts";
+import { checkSnapshot, listSnapshots } from "#control-plane/raft-host/snapshot-file.ts";
+import type { SnapshotHeader } from "#control-plane/raft-host/snapshot-stream.ts";
 import { entryRecords, openWal, type Wal } from "#control-plane/raft-host/wal.ts";
-import { readWal, type WalContents } from "#control-plane/raft-host/wal-read.ts";
-import type { WalHeader } from "#control-plane/raft-host/wal-record.ts";
+import { readWalHeader, type WalContents } from "#control-plane/raft-host/wal-read.ts";
 
 /** `members`: the first members of a new cluster, this one among them. `join`: what the leader answered to the join. */
 export type Beginning =
@@ -24,6 +25,7 @@ export type MemberFiles = {
   readonly snapshot: { readonly file: string; readonly header: SnapshotHeader } | null;
   readonly wal: Wal;
   readonly snapDir: string;
+  readonly keys: DataKeys;
   readonly unlock: () => void;
 };
 
@@ -32,6 +34,7 @@ export type OpenMember = {
   readonly disk: Disk;
   readonly logger: Logger;
   readonly segmentBytes: number;
+  readonly keys: DataKeys;
   /** Used only when the folder is new; an old one must agree with the ids. */
   readonly raftId: number;
   readonly clusterId: string;
@@ -39,17 +42,18 @@ export type OpenMember = {
 };
 
 export const openMemberFiles = async (options: OpenMember): Promise<MemberFiles> => {
-  const { dir, disk, logger } = options;
+  const { dir, disk, logger, keys } = options;
   const snapDir = path.join(dir, "snap");
   disk.makeDirectory(snapDir);
   const unlock = disk.lock(dir);
   try {
     for (const name of disk.list(snapDir)) if (name.endsWith(".tmp")) disk.remove(path.join(snapDir, name));
     const { raftId, clusterId, beginning } = options;
-    const walOptions = { dir: path.join(dir, "wal"), disk, segmentBytes: options.segmentBytes, logger };
+    const walOptions = { dir: path.join(dir, "wal"), disk, segmentBytes: options.segmentBytes, logger, keys };
     const { wal, contents } = await openWal(walOptions, beginning === null ? null : { raftId, clusterId });
     try {
       const { header } = contents;
+      const own = { raftId, clusterId, snapDir, keys, unlock };
       if (header !== null && (header.raftId !== raftId || header.clusterId !== clusterId)) {
         const found = `${header.raftId} of cluster ${header.clusterId}`;
         throw new TswarmError("conflict", `${dir} belongs to member ${found}, not ${raftId} of ${clusterId}`);
@@ -57,24 +61,15 @@ export const openMemberFiles = async (options: OpenMember): Promise<MemberFiles>
       // Also when an earlier start was interrupted while it wrote the first records.
       if (contents.peers === null || (beginning?.kind === "bootstrap" && isBare(contents))) {
         if (beginning === null) throw new TswarmError("not_found", `${dir} was never completely set up`);
-        return { ...(await begin(wal, options)), raftId, clusterId, wal, snapDir, unlock };
+        return { ...(await begin(wal, options)), ...own, wal };
       }
-      const snapshot = await newestSnapshot(disk, snapDir, logger);
+      const snapshot = await newestSnapshot(disk, snapDir, logger, keys);
       const restart = combine(dir, contents, snapshot?.header ?? null);
       if (snapshot !== null && !leadsTo(contents, snapshot.header)) {
         await replaceLog(wal, snapshot.header, restart);
-        return {
-          raftId,
-          clusterId,
-          peers: decodePeers(snapshot.header.peers),
-          restart,
-          snapshot,
-          wal,
-          snapDir,
-          unlock,
-        };
+        return { ...own, peers: decodePeers(snapshot.header.peers), restart, snapshot, wal };
       }
-      return { raftId, clusterId, peers: decodePeers(contents.peers), restart, snapshot, wal, snapDir, unlock };
+      return { ...own, peers: decodePeers(contents.peers), restart, snapshot, wal };
     } catch (error) {
       wal.abandon();
       throw error;
@@ -85,12 +80,17 @@ export const openMemberFiles = async (options: OpenMember): Promise<MemberFiles>
   }
 };
 
-/** Who the folder belongs to; null when there is no log in it. */
-export const readIdentity = (disk: Disk, dir: string): Pick<WalHeader, "raftId" | "clusterId"> | null => {
+/** Who the folder belongs to, and whether its keys are needed to read it; null when there is no log in it. */
+export const readIdentity = (
+  disk: Disk,
+  dir: string,
+): { readonly raftId: number; readonly clusterId: string; readonly encrypted: boolean } | null => {
   const walDir = path.join(dir, "wal");
   disk.makeDirectory(walDir);
-  const { header } = readWal(disk, walDir, silentLogger, "look");
-  return header === null ? null : { raftId: header.raftId, clusterId: header.clusterId };
+  const header = readWalHeader(disk, walDir);
+  return header === null
+    ? null
+    : { raftId: header.raftId, clusterId: header.clusterId, encrypted: header.key !== null };
 };
 
 const begin = async (wal: Wal, options: OpenMember): Promise<Pick<MemberFiles, "peers" | "restart" | "snapshot">> => {
@@ -118,10 +118,15 @@ const begin = async (wal: Wal, options: OpenMember): Promise<Pick<MemberFiles, "
   return { peers, restart: { hardState, snapshot: null, entries }, snapshot: null };
 };
 
-const newestSnapshot = async (disk: Disk, dir: string, logger: Logger): Promise<MemberFiles["snapshot"]> => {
+const newestSnapshot = async (
+  disk: Disk,
+  dir: string,
+  logger: Logger,
+  keys: DataKeys,
+): Promise<MemberFiles["snapshot"]> => {
   for (const file of listSnapshots(disk, dir)) {
     try {
-      return { file, header: await checkSnapshot(disk, file) };
+      return { file, header: await checkSnapshot(disk, file, keys) };
     } catch (error) {
       logger.error("skipped a damaged snapshot", { file, error });
     }

@@ -9,6 +9,7 @@ import type { Disk } from "#control-plane/raft-host/disk.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
 import { type RaftLogOptions, readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
 import { type Member, TestCluster, waitFor } from "#control-plane/raft-host/test-cluster.ts";
+import { testKeys } from "#control-plane/raft-host/test-keys.ts";
 import { openWal } from "#control-plane/raft-host/wal.ts";
 
 const bytes = (text: string) => Buffer.from(text);
@@ -224,7 +225,7 @@ describe("three members over gRPC", function () {
 
   it("sets a folder up again when the first start was interrupted", async () => {
     cluster = new TestCluster();
-    const walOptions = { disk: nodeDisk, segmentBytes: 1 << 20, logger: silentLogger };
+    const walOptions = { disk: nodeDisk, segmentBytes: 1 << 20, logger: silentLogger, keys: testKeys() };
     const identity = { raftId: 1, clusterId: "test-cluster" };
     const { wal } = await openWal({ ...walOptions, dir: path.join(cluster.root, "m1", "wal") }, identity);
     await wal.close();
@@ -258,7 +259,7 @@ describe("three members over gRPC", function () {
     const member = await cluster.join("node-b");
     await waitFor("a second voter", () => cluster.members[0]!.log.status().members.every((m) => m.voter));
     expect(await codeOf(cluster.join("node-b"))).to.equal("conflict");
-    expect(readRaftIdentity(member.dir)).to.deep.equal({ raftId: 2, clusterId: "test-cluster" });
+    expect(readRaftIdentity(member.dir)).to.include({ raftId: 2, clusterId: "test-cluster" });
   });
 
   it("does not open a folder twice", async () => {

@@ -7,6 +7,7 @@ import type { LogHealth, LogMember, LogStatus, ReplicatedLog, StateMachine } fro
 import { majority } from "#control-plane/raft/quorum.ts";
 import type { ConfChange } from "#control-plane/raft/types.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
+import type { DataKeys } from "#control-plane/raft-host/keys.ts";
 import { RaftLoop } from "#control-plane/raft-host/loop.ts";
 import { type Beginning, openMemberFiles, readIdentity } from "#control-plane/raft-host/member-files.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
@@ -32,6 +33,8 @@ export type RaftLogOptions = {
   readonly keepEntries?: number; // 500
   readonly segmentBytes?: number; // 16 MiB
   readonly disk?: Disk;
+  /** What the member's files are encrypted with. */
+  readonly keys: DataKeys;
   /** The log has stopped for good: a disk error or a broken invariant. The process should end. */
   readonly onFatal: (error: unknown) => void;
   /** The other managers say that this one was removed. */
@@ -49,7 +52,7 @@ export type RaftLog = ReplicatedLog & {
 const CAUGHT_UP_ENTRIES = 500;
 
 /** Who the folder belongs to; null when it is new. */
-export const readRaftIdentity = (dir: string, disk: Disk = nodeDisk): { raftId: number; clusterId: string } | null =>
+export const readRaftIdentity = (dir: string, disk: Disk = nodeDisk): ReturnType<typeof readIdentity> =>
   readIdentity(disk, dir);
 
 export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => {

@@ -10,6 +10,7 @@ import {
   removeOldSnapshots,
   writeSnapshot,
 } from "#control-plane/raft-host/snapshot-file.ts";
+import { testKeys } from "#control-plane/raft-host/test-keys.ts";
 
 const header = (index: number) => ({
   clusterId: "c",
@@ -26,19 +27,25 @@ describe("snapshot file", () => {
 
   it("gives back header and chunks", async () => {
     const big = Buffer.alloc(700_000, 7);
-    const file = await writeSnapshot(nodeDisk, dir, header(5), [Buffer.from("a"), big, Buffer.alloc(0)]);
-    expect(await checkSnapshot(nodeDisk, file)).to.deep.equal(header(5));
+    const file = await writeSnapshot(nodeDisk, dir, header(5), [Buffer.from("a"), big, Buffer.alloc(0)], testKeys());
+    expect(await checkSnapshot(nodeDisk, file, testKeys())).to.deep.equal(header(5));
     const chunks: Buffer[] = [];
-    for await (const chunk of readSnapshot(nodeDisk, file)) chunks.push(chunk);
+    for await (const chunk of readSnapshot(nodeDisk, file, testKeys())) chunks.push(chunk);
     expect(Buffer.concat(chunks).equals(Buffer.concat([Buffer.from("a"), big]))).to.equal(true);
   });
 
   it("refuses every cut and every flipped bit", async () => {
-    const file = await writeSnapshot(nodeDisk, dir, header(5), [Buffer.from("hello"), Buffer.from("world")]);
+    const file = await writeSnapshot(
+      nodeDisk,
+      dir,
+      header(5),
+      [Buffer.from("hello"), Buffer.from("world")],
+      testKeys(),
+    );
     const bytes = fs.readFileSync(file);
     const refused = async (damaged: Buffer) => {
       fs.writeFileSync(file, damaged);
-      return checkSnapshot(nodeDisk, file).then(
+      return checkSnapshot(nodeDisk, file, testKeys()).then(
         () => "accepted",
         (e) => e.code,
       );
@@ -55,14 +62,17 @@ describe("snapshot file", () => {
   });
 
   it("keeps the newest two and leaves nothing unfinished under a final name", async () => {
-    for (const index of [10, 300, 20]) await writeSnapshot(nodeDisk, dir, header(index), [Buffer.from("x")]);
+    for (const index of [10, 300, 20])
+      await writeSnapshot(nodeDisk, dir, header(index), [Buffer.from("x")], testKeys());
     const broken = function* () {
       yield Buffer.from("x");
       throw new Error("state");
     };
-    expect(await writeSnapshot(nodeDisk, dir, header(900), broken()).catch((e) => e.message)).to.equal("state");
+    expect(await writeSnapshot(nodeDisk, dir, header(900), broken(), testKeys()).catch((e) => e.message)).to.equal(
+      "state",
+    );
     removeOldSnapshots(nodeDisk, dir);
-    const kept = await Promise.all(listSnapshots(nodeDisk, dir).map((f) => checkSnapshot(nodeDisk, f)));
+    const kept = await Promise.all(listSnapshots(nodeDisk, dir).map((f) => checkSnapshot(nodeDisk, f, testKeys())));
     expect(kept.map((h) => h.meta.index)).to.deep.equal([300, 20]);
   });
 });

@@ -1,77 +1,102 @@
 // Snapshots on disk: `<index>-<term>.snap`. Written beside as `.tmp`, synced, renamed; the newest two stay.
 //
-//   "TSWSNAP1", u32 header length, u32 crc of the header, header (meta, cluster, peers), then pieces: u32 length, u32 crc,
-//   data; a piece of length 0 whose crc field is the crc of all data ends the file.
+//   "TSWSNAP2", then pieces: u32 length, u32 crc, data. The first piece is the number and salt of the data key, the others
+//   are sealed with it: header (cluster, meta, peers), the state's chunks, and an empty one, sealed as the last, that ends
+//   the file. Checksums are of what is in the file: damage shows without a key, and a forger needs one.
+//
+// Files of older versions are not encrypted (snapshot-stream.ts); they are read.
 import path from "node:path";
 import { crc32 } from "node:zlib";
 import { TswarmError } from "#base/errors.ts";
 import type { SnapshotMeta } from "#control-plane/raft/types.ts";
 import { ByteReader, ByteWriter } from "#control-plane/raft-host/byte-codec.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
-import { readConf, writeConf } from "#control-plane/raft-host/message-codec.ts";
+import { type DataKeys, type KeyUse, Opener, Sealer, TAG_BYTES } from "#control-plane/raft-host/keys.ts";
+import { PieceReader } from "#control-plane/raft-host/piece-reader.ts";
+import {
+  damaged,
+  decodeHeader,
+  decodeStream,
+  encodeHeader,
+  encodeStream,
+  lengthAndCrc,
+  type OpenSnapshot,
+  type SnapshotHeader,
+  STREAM_MAGIC,
+  takeChecked,
+} from "#control-plane/raft-host/snapshot-stream.ts";
 
-export type SnapshotHeader = {
-  readonly clusterId: string;
-  readonly meta: SnapshotMeta;
-  /** The members' names and addresses as the host encodes them. */
-  readonly peers: Uint8Array;
-};
-
-const MAGIC = Buffer.from("TSWSNAP1");
-const MAX_PIECE = 64 << 20;
+const MAGIC = Buffer.from("TSWSNAP2");
+const PURPOSE = "snapshot";
+const BOUND = MAGIC;
+const READ_BYTES = 1 << 18;
 
 export const snapshotName = (meta: SnapshotMeta): string =>
   `${meta.index.toString(16).padStart(16, "0")}-${meta.term.toString(16).padStart(8, "0")}.snap`;
 
-const lengthAndCrc = (length: number, crc: number): Buffer => {
-  const b = Buffer.alloc(8);
-  b.writeUInt32LE(length, 0);
-  b.writeUInt32LE(crc, 4);
-  return b;
-};
-
-const headerBytes = ({ clusterId, meta, peers }: SnapshotHeader): Buffer => {
-  const w = new ByteWriter();
-  w.bytes(Buffer.from(clusterId));
-  w.varint(meta.index);
-  w.varint(meta.term);
-  writeConf(w, meta.conf);
-  w.bytes(peers);
-  const header = w.done();
-  return Buffer.concat([MAGIC, lengthAndCrc(header.length, crc32(header)), header]);
-};
-
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** Writes a snapshot, one chunk for each turn of the event loop. The file has its name when this resolves. */
+const encodeKeyUse = ({ id, salt }: KeyUse): Buffer => {
+  const w = new ByteWriter();
+  w.varint(id);
+  w.bytes(salt);
+  return w.done();
+};
+
+const decodeKeyUse = (bytes: Uint8Array): KeyUse => {
+  const r = new ByteReader(bytes);
+  return { id: r.varint(), salt: r.bytes() };
+};
+
+/** Writes a new file, encrypted, one chunk for each turn of the event loop; it is synced when this resolves. */
+export const writeSealed = async (
+  disk: Disk,
+  name: string,
+  header: SnapshotHeader,
+  chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  keys: DataKeys,
+): Promise<void> => {
+  const file = disk.open(name, "create");
+  try {
+    const { id, key } = keys.current();
+    const salt = keys.salt();
+    const sealer = new Sealer(key, salt, PURPOSE);
+    let at = 0;
+    const put = (bytes: Uint8Array) => {
+      file.write(bytes, at);
+      at += bytes.length;
+    };
+    const seal = (bytes: Uint8Array, last = false) => {
+      const [sealed, tag] = sealer.seal(bytes, BOUND, last);
+      put(lengthAndCrc(sealed.length + tag.length, crc32(tag, crc32(sealed))));
+      put(sealed);
+      put(tag);
+    };
+    const use = encodeKeyUse({ id, salt });
+    put(Buffer.concat([MAGIC, lengthAndCrc(use.length, crc32(use)), use]));
+    seal(encodeHeader(header));
+    for await (const chunk of chunks) {
+      if (chunk.length === 0) continue;
+      seal(chunk);
+      await nextTurn();
+    }
+    seal(new Uint8Array(0), true);
+    await file.sync();
+  } finally {
+    file.close();
+  }
+};
+
+/** Writes a snapshot of this member's state. The file has its name when this resolves. */
 export const writeSnapshot = async (
   disk: Disk,
   dir: string,
   header: SnapshotHeader,
   chunks: Iterable<Uint8Array>,
+  keys: DataKeys,
 ): Promise<string> => {
   const tmp = path.join(dir, "own.tmp");
-  const file = disk.open(tmp, "create");
-  try {
-    let at = 0;
-    let total = 0;
-    const put = (bytes: Uint8Array) => {
-      file.write(bytes, at);
-      at += bytes.length;
-    };
-    put(headerBytes(header));
-    for (const chunk of chunks) {
-      if (chunk.length === 0) continue;
-      put(lengthAndCrc(chunk.length, crc32(chunk)));
-      put(chunk);
-      total = crc32(chunk, total);
-      await nextTurn();
-    }
-    put(lengthAndCrc(0, total));
-    await file.sync();
-  } finally {
-    file.close();
-  }
+  await writeSealed(disk, tmp, header, chunks, keys);
   return adoptSnapshot(disk, dir, tmp, header.meta);
 };
 
@@ -83,82 +108,95 @@ export const adoptSnapshot = (disk: Disk, dir: string, tmp: string, meta: Snapsh
   return name;
 };
 
-const damaged = (file: string, why: string) => new TswarmError("internal", `snapshot ${file} is damaged: ${why}`);
-
-/** Reads exact counts from pieces. */
-class PieceReader {
-  #pieces: AsyncIterator<Buffer>;
-  #rest: Buffer = Buffer.alloc(0);
-
-  constructor(pieces: AsyncIterable<Buffer>) {
-    this.#pieces = pieces[Symbol.asyncIterator]();
-  }
-
-  /** undefined when the file ends before. */
-  async take(count: number): Promise<Buffer | undefined> {
-    const parts: Buffer[] = [];
-    let missing = count;
-    while (missing > 0) {
-      if (this.#rest.length === 0) {
-        const next = await this.#pieces.next();
-        if (next.done) return undefined;
-        this.#rest = next.value;
-      }
-      const part = this.#rest.subarray(0, missing);
-      this.#rest = this.#rest.subarray(part.length);
-      missing -= part.length;
-      parts.push(part);
-    }
-    return parts.length === 1 ? parts[0] : Buffer.concat(parts);
-  }
-
-  async close(): Promise<void> {
-    await this.#pieces.return?.();
-  }
-}
-
-const readHeader = async (file: string, reader: PieceReader): Promise<SnapshotHeader> => {
-  const start = await reader.take(16);
-  if (start === undefined || !start.subarray(0, 8).equals(MAGIC)) throw damaged(file, "it does not begin as one");
-  const length = start.readUInt32LE(8);
-  const bytes = length <= MAX_PIECE ? await reader.take(length) : undefined;
-  if (bytes === undefined || crc32(bytes) !== start.readUInt32LE(12)) throw damaged(file, "wrong header");
-  const r = new ByteReader(bytes);
-  const clusterId = Buffer.from(r.bytes()).toString();
-  const meta = { index: r.varint(), term: r.varint(), conf: readConf(r) };
-  return { clusterId, meta, peers: r.bytes() };
+const takeKeyUse = async (file: string, reader: PieceReader): Promise<KeyUse> => {
+  const { data } = await takeChecked(file, reader);
+  if (data.length === 0) throw damaged(file, "it names no key");
+  return decodeKeyUse(data);
 };
 
-/** The state's chunks, each checked. Throws `internal` on damage, at the latest at the end. */
-export async function* readSnapshot(disk: Disk, file: string): AsyncGenerator<Buffer, void> {
-  const reader = new PieceReader(disk.readPieces(file, 1 << 18));
-  try {
-    await readHeader(file, reader);
-    for (let total = 0; ; ) {
-      const head = await reader.take(8);
-      if (head === undefined) throw damaged(file, "it ends too early");
-      const length = head.readUInt32LE(0);
-      const crc = head.readUInt32LE(4);
-      if (length === 0) {
-        if (crc !== total || (await reader.take(1)) !== undefined) throw damaged(file, "wrong end");
-        return;
-      }
-      const data = length <= MAX_PIECE ? await reader.take(length) : undefined;
-      if (data === undefined || crc32(data) !== crc) throw damaged(file, "wrong checksum");
-      total = crc32(data, total);
-      yield data;
+const decodeSealed = async (file: string, reader: PieceReader, keys: DataKeys): Promise<OpenSnapshot> => {
+  const { id, salt } = await takeKeyUse(file, reader);
+  const key = keys.get(id);
+  if (key === undefined)
+    throw new TswarmError("internal", `snapshot ${file} needs data key ${id}, which is not in this member's key file`);
+  const opener = new Opener(key, salt, PURPOSE);
+  /** undefined: the end. */
+  const next = async (): Promise<Buffer | undefined> => {
+    const { data } = await takeChecked(file, reader);
+    try {
+      const isLast = data.length === TAG_BYTES;
+      const plain = opener.open(data, BOUND, isLast);
+      return isLast ? undefined : plain;
+    } catch {
+      throw damaged(file, "what is there was not encrypted by this member for this place");
     }
+  };
+  const header = await next();
+  if (header === undefined) throw damaged(file, "it has no header");
+  const chunks = async function* () {
+    for (let chunk = await next(); chunk !== undefined; chunk = await next()) yield chunk;
+    if ((await reader.take(1)) !== undefined) throw damaged(file, "something follows its end");
+  };
+  return { header: decodeHeader(header), chunks: chunks() };
+};
+
+const open = async (file: string, reader: PieceReader, keys: DataKeys): Promise<OpenSnapshot> => {
+  const magic = await reader.take(MAGIC.length);
+  if (magic?.equals(MAGIC)) return decodeSealed(file, reader, keys);
+  if (magic?.equals(STREAM_MAGIC)) return decodeStream(file, reader);
+  throw damaged(file, "it does not begin as one");
+};
+
+async function* readAs(
+  disk: Disk,
+  file: string,
+  keys: DataKeys,
+  form: (snapshot: OpenSnapshot) => AsyncGenerator<Buffer, void>,
+): AsyncGenerator<Buffer, void> {
+  const reader = new PieceReader(disk.readPieces(file, READ_BYTES));
+  try {
+    yield* form(await open(file, reader, keys));
   } finally {
     await reader.close();
   }
 }
 
+/** The state's chunks, each checked. Throws `internal` on damage, at the latest at the end. */
+export const readSnapshot = (disk: Disk, file: string, keys: DataKeys): AsyncGenerator<Buffer, void> =>
+  readAs(disk, file, keys, ({ chunks }) => chunks);
+
+/** As it goes to another member: decrypted, in pieces of at most `size`. */
+export async function* streamSnapshot(
+  disk: Disk,
+  file: string,
+  keys: DataKeys,
+  size: number,
+): AsyncGenerator<Buffer, void> {
+  for await (const piece of readAs(disk, file, keys, encodeStream))
+    for (let at = 0; at < piece.length; at += size) yield piece.subarray(at, at + size);
+}
+
 /** Reads and checks the whole file; returns its header. */
-export const checkSnapshot = async (disk: Disk, file: string): Promise<SnapshotHeader> => {
-  const reader = new PieceReader(disk.readPieces(file, 1 << 16));
-  const header = await readHeader(file, reader).finally(() => reader.close());
-  for await (const _ of readSnapshot(disk, file));
-  return header;
+export const checkSnapshot = async (disk: Disk, file: string, keys: DataKeys): Promise<SnapshotHeader> => {
+  const reader = new PieceReader(disk.readPieces(file, READ_BYTES));
+  try {
+    const { header, chunks } = await open(file, reader, keys);
+    for await (const _ of chunks);
+    return header;
+  } finally {
+    await reader.close();
+  }
+};
+
+/** The number of the data key that a file needs; undefined: none, or it is damaged. */
+export const snapshotKeyId = async (disk: Disk, file: string): Promise<number | undefined> => {
+  const reader = new PieceReader(disk.readPieces(file, READ_BYTES));
+  try {
+    const magic = await reader.take(MAGIC.length);
+    return magic?.equals(MAGIC) ? (await takeKeyUse(file, reader)).id : undefined;
+  } finally {
+    await reader.close();
+  }
 };
 
 /** Snapshot files, newest first. */

@@ -1,7 +1,10 @@
-// A snapshot file that arrives over the network: written beside, synced, then checked as a whole.
+// A snapshot that arrives over the network: written beside with this member's own key, synced, then checked as a whole.
 import path from "node:path";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
-import { checkSnapshot, type SnapshotHeader } from "#control-plane/raft-host/snapshot-file.ts";
+import type { DataKeys } from "#control-plane/raft-host/keys.ts";
+import { PieceReader } from "#control-plane/raft-host/piece-reader.ts";
+import { checkSnapshot, writeSealed } from "#control-plane/raft-host/snapshot-file.ts";
+import { damaged, decodeStream, type SnapshotHeader, STREAM_MAGIC } from "#control-plane/raft-host/snapshot-stream.ts";
 
 let receipts = 0;
 
@@ -11,23 +14,21 @@ export const receiveSnapshotFile = async (
   dir: string,
   from: number,
   pieces: AsyncIterable<Uint8Array>,
+  keys: DataKeys,
 ): Promise<{ tmp: string; header: SnapshotHeader }> => {
-  const tmp = path.join(dir, `from-${from}-${++receipts}.tmp`);
-  const file = disk.open(tmp, "create");
+  const name = `from-${from}-${++receipts}.tmp`;
+  const tmp = path.join(dir, name);
+  const reader = new PieceReader(pieces);
   try {
-    try {
-      let at = 0;
-      for await (const piece of pieces) {
-        file.write(piece, at);
-        at += piece.length;
-      }
-      await file.sync();
-    } finally {
-      file.close();
-    }
-    return { tmp, header: await checkSnapshot(disk, tmp) };
+    if (!(await reader.take(STREAM_MAGIC.length))?.equals(STREAM_MAGIC))
+      throw damaged(`of member ${from}`, "it does not begin as one");
+    const { header, chunks } = await decodeStream(`of member ${from}`, reader);
+    await writeSealed(disk, tmp, header, chunks, keys);
+    return { tmp, header: await checkSnapshot(disk, tmp, keys) };
   } catch (error) {
-    disk.remove(tmp);
+    if (disk.list(dir).includes(name)) disk.remove(tmp);
     throw error;
+  } finally {
+    await reader.close();
   }
 };

@@ -2,11 +2,13 @@
 import { TswarmError } from "#base/errors.ts";
 import type { SnapshotMeta } from "#control-plane/raft/types.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
+import type { DataKeys } from "#control-plane/raft-host/keys.ts";
 import type { MemberFiles } from "#control-plane/raft-host/member-files.ts";
 import {
   adoptSnapshot,
   readSnapshot,
   removeOldSnapshots,
+  streamSnapshot,
   writeSnapshot,
 } from "#control-plane/raft-host/snapshot-file.ts";
 import { receiveSnapshotFile } from "#control-plane/raft-host/snapshot-receive.ts";
@@ -20,11 +22,13 @@ export class Snapshots {
   #disk: Disk;
   #dir: string;
   #clusterId: string;
+  #keys: DataKeys;
 
   constructor(disk: Disk, files: MemberFiles) {
     this.#disk = disk;
     this.#dir = files.snapDir;
     this.#clusterId = files.clusterId;
+    this.#keys = files.keys;
     if (files.snapshot === null) this.current = null;
     else this.current = this.#inUse(files.snapshot.file, files.snapshot.header.meta);
   }
@@ -44,7 +48,7 @@ export class Snapshots {
 
   /** Writes the captured state. The result is not used before `use`. */
   write(meta: SnapshotMeta, peers: Uint8Array, chunks: Iterable<Uint8Array>): Promise<string> {
-    return writeSnapshot(this.#disk, this.#dir, { clusterId: this.#clusterId, meta, peers }, chunks);
+    return writeSnapshot(this.#disk, this.#dir, { clusterId: this.#clusterId, meta, peers }, chunks, this.#keys);
   }
 
   use(file: string, meta: SnapshotMeta): void {
@@ -54,16 +58,16 @@ export class Snapshots {
   }
 
   chunks(): AsyncIterable<Uint8Array> {
-    return readSnapshot(this.#disk, this.current!.file);
+    return readSnapshot(this.#disk, this.current!.file, this.#keys);
   }
 
-  /** The file as it goes over the network. */
+  /** As it goes over the network. */
   pieces(): AsyncIterable<Uint8Array> {
-    return this.#disk.readPieces(this.current!.file, 256 << 10);
+    return streamSnapshot(this.#disk, this.current!.file, this.#keys, 256 << 10);
   }
 
   async receive(from: number, pieces: AsyncIterable<Uint8Array>): Promise<Received> {
-    const { tmp, header } = await receiveSnapshotFile(this.#disk, this.#dir, from, pieces);
+    const { tmp, header } = await receiveSnapshotFile(this.#disk, this.#dir, from, pieces, this.#keys);
     if (header.clusterId !== this.#clusterId) {
       this.#disk.remove(tmp);
       throw new TswarmError("forbidden", "a snapshot of another cluster");

@@ -12,6 +12,7 @@ import { requestJoin } from "#control-plane/raft-host/membership-client.ts";
 import type { Peer } from "#control-plane/raft-host/peers.ts";
 import { openRaftLog, type RaftLog, type RaftLogOptions } from "#control-plane/raft-host/raft-log.ts";
 import { raftServiceDefinition, raftServiceHandlers } from "#control-plane/raft-host/raft-service.ts";
+import { testKeys } from "#control-plane/raft-host/test-keys.ts";
 
 export class Lines implements StateMachine {
   lines: string[] = [];
@@ -48,6 +49,7 @@ export type Member = {
 };
 
 const CLUSTER = "test-cluster";
+let lives = 0;
 const credentials = () => grpc.credentials.createInsecure();
 
 const freePort = (server: grpc.Server, addr: string): Promise<number> =>
@@ -117,6 +119,7 @@ export class TestCluster {
       logger: silentLogger,
       tickMs: 20,
       segmentBytes: 1 << 20,
+      keys: testKeys(++lives),
       onFatal: (error) => {
         member.fatal = error;
       },

@@ -30,6 +30,8 @@ export const writeFrame = (target: Buffer, at: number, payload: Uint8Array, dura
 };
 
 type Frame = { readonly payload: Buffer; readonly end: number; readonly durable: number };
+/** Where a record begins, and what was synced when it was written. */
+export type Place = { readonly at: number; readonly durable: number };
 
 const headerOk = (bytes: Buffer, at: number): boolean =>
   at + HEADER <= bytes.length &&
@@ -53,6 +55,8 @@ const isZero = (bytes: Buffer, from: number, to: number): boolean => {
 
 export type Segment = {
   readonly payloads: readonly Buffer[];
+  /** Of each payload. */
+  readonly places: readonly Place[];
   /** Where the good records end. */
   readonly end: number;
   /** clean: only zeros follow. torn: an unfinished write follows. corrupt: synced bytes are damaged. */
@@ -61,15 +65,17 @@ export type Segment = {
 
 export const readSegment = (bytes: Buffer): Segment => {
   const payloads: Buffer[] = [];
+  const places: Place[] = [];
   let end = 0;
   for (let frame = frameAt(bytes, 0); frame !== undefined; frame = frameAt(bytes, end)) {
     // A copy: a part would keep the whole segment in memory for as long as its entry lives.
     payloads.push(Buffer.from(frame.payload));
+    places.push({ at: end, durable: frame.durable });
     end = frame.end;
   }
   // The last record's padding may be missing from a cut file.
   end = Math.min(end, bytes.length);
-  return { payloads, end, tail: tailAt(bytes, end) };
+  return { payloads, places, end, tail: tailAt(bytes, end) };
 };
 
 const tailAt = (bytes: Buffer, at: number): Segment["tail"] => {

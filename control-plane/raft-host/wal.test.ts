@@ -7,6 +7,7 @@ import { silentLogger } from "#base/log.ts";
 import type { Entry } from "#control-plane/raft/types.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
+import { testKeys } from "#control-plane/raft-host/test-keys.ts";
 import { entryRecords, openWal, type WalOptions } from "#control-plane/raft-host/wal.ts";
 import { readSegment } from "#control-plane/raft-host/wal-frame.ts";
 import { readWal } from "#control-plane/raft-host/wal-read.ts";
@@ -24,11 +25,13 @@ const indexesAndTerms = (list: readonly Entry[]) => list.map((e) => [e.index, e.
 
 describe("write-ahead log", () => {
   let dir: string;
+  let lives = 0;
   const options = (segmentBytes = 4096, disk: Disk = nodeDisk): WalOptions => ({
     dir,
     disk,
     segmentBytes,
     logger: silentLogger,
+    keys: testKeys(++lives),
   });
   const segments = () => fs.readdirSync(dir).filter((n) => n.endsWith(".wal"));
 
@@ -82,9 +85,9 @@ describe("write-ahead log", () => {
       await wal.sync();
     }
     expect(segments().length).to.be.greaterThan(5);
-    expect(indexesAndTerms(readWal(nodeDisk, dir, silentLogger, "look").entries).length).to.equal(60);
+    expect(indexesAndTerms(readWal(nodeDisk, dir, silentLogger, "look", testKeys()).entries).length).to.equal(60);
     wal.release(40);
-    const kept = readWal(nodeDisk, dir, silentLogger, "look");
+    const kept = readWal(nodeDisk, dir, silentLogger, "look", testKeys());
     expect(kept.entries[0]!.index).to.be.within(30, 41);
     expect(kept.entries.at(-1)!.index).to.equal(60);
     expect(kept.hardState).to.deep.equal({ term: 7, vote: 1, commit: 0 });
@@ -100,11 +103,14 @@ describe("write-ahead log", () => {
     await wal.close();
     const [first, second] = segments();
     const bytes = fs.readFileSync(path.join(dir, first!));
-    fs.writeFileSync(path.join(dir, first!), bytes.subarray(0, bytes.length - 128));
-    expect(() => readWal(nodeDisk, dir, silentLogger, "look")).to.throw(TswarmError, "its records ended at");
+    fs.writeFileSync(path.join(dir, first!), bytes.subarray(0, readSegment(bytes).places.at(-1)!.at));
+    expect(() => readWal(nodeDisk, dir, silentLogger, "look", testKeys())).to.throw(
+      TswarmError,
+      "its records ended at",
+    );
     fs.writeFileSync(path.join(dir, first!), bytes);
     fs.rmSync(path.join(dir, second!));
-    expect(() => readWal(nodeDisk, dir, silentLogger, "look")).to.throw(TswarmError, "is missing");
+    expect(() => readWal(nodeDisk, dir, silentLogger, "look", testKeys())).to.throw(TswarmError, "is missing");
   });
 
   it("keeps whole records at every point where the file may be cut off", async () => {
@@ -162,7 +168,9 @@ describe("write-ahead log", () => {
     wal.append(entryRecords([entry(5, 9)]));
     await wal.sync();
     await wal.close();
-    expect(indexesAndTerms(readWal(nodeDisk, dir, silentLogger, "look").entries).at(-1)).to.deep.equal([5, 9]);
+    expect(indexesAndTerms(readWal(nodeDisk, dir, silentLogger, "look", testKeys()).entries).at(-1)).to.deep.equal([
+      5, 9,
+    ]);
   });
 
   it("takes a hole in an unsynced batch as torn, in a synced one as corruption", async () => {
@@ -210,7 +218,7 @@ describe("write-ahead log", () => {
     await Promise.all(done);
     expect(syncs).to.be.at.most(2);
     await wal.close();
-    expect(readWal(nodeDisk, dir, silentLogger, "look").entries.length).to.equal(100);
+    expect(readWal(nodeDisk, dir, silentLogger, "look", testKeys()).entries.length).to.equal(100);
   });
 
   it("fails for good after a failed sync", async () => {

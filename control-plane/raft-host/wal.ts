@@ -2,21 +2,25 @@
 //
 // Group commit: records gather while one sync is running; then they go out in one write and one sync.
 // Each segment begins with who it belongs to, the newest hard state, members and snapshot, so older segments can go.
+// Records are encrypted (wal-seal.ts); segments of a version that did not are read, and a new one is begun behind them.
 // A failed write or sync is final: after it the kernel may have dropped the data, so every later call fails too.
 import path from "node:path";
 import { TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { Entry, HardState } from "#control-plane/raft/types.ts";
 import type { Disk, DiskFile } from "#control-plane/raft-host/disk.ts";
-import { frameSize, writeFrame } from "#control-plane/raft-host/wal-frame.ts";
+import type { DataKeys, KeyUse } from "#control-plane/raft-host/keys.ts";
+import { frameSize, type Place, writeFrame } from "#control-plane/raft-host/wal-frame.ts";
 import { readWal, type WalContents } from "#control-plane/raft-host/wal-read.ts";
 import { encodeRecord, type WalHeader, type WalRecord } from "#control-plane/raft-host/wal-record.ts";
+import { recordSealer } from "#control-plane/raft-host/wal-seal.ts";
 
 export type WalOptions = {
   readonly dir: string;
   readonly disk: Disk;
   readonly segmentBytes: number;
   readonly logger: Logger;
+  readonly keys: DataKeys;
 };
 
 export type Wal = {
@@ -26,13 +30,15 @@ export type Wal = {
   sync(): Promise<void>;
   /** Entries up to `index` are not needed any more: removes the segments that hold nothing else. */
   release(index: number): void;
+  /** The data keys that its segments need. */
+  keyIds(): ReadonlySet<number>;
   /** Waits for the sync that runs, then closes. */
   close(): Promise<void>;
   /** Closes without writing what is queued, as a crash would. */
   abandon(): void;
 };
 
-type OpenSegment = { readonly name: string; maxIndex: number };
+type OpenSegment = { readonly name: string; readonly keyId: number | null; maxIndex: number };
 
 export const segmentName = (seq: number, firstIndex: number): string =>
   `${seq.toString(16).padStart(8, "0")}-${firstIndex.toString(16).padStart(16, "0")}.wal`;
@@ -48,11 +54,15 @@ export const openWal = async (
   const { dir, disk, logger } = options;
   disk.makeDirectory(dir);
   for (const name of disk.list(dir)) if (name.endsWith(".tmp")) disk.remove(path.join(dir, name));
-  const contents = readWal(disk, dir, logger, "repair");
+  const contents = readWal(disk, dir, logger, "repair", options.keys);
   if (contents.header === null && identity === null) {
     throw new TswarmError("not_found", `${dir} holds no log, and there is no identity to make one`);
   }
-  const wal = new SegmentedWal(options, contents.header ?? { ...identity!, seq: 0, previousEnd: 0 }, contents);
+  const wal = new SegmentedWal(
+    options,
+    contents.header ?? { ...identity!, seq: 0, previousEnd: 0, key: null },
+    contents,
+  );
   await wal.start(contents);
   return { wal, contents };
 };
@@ -65,6 +75,8 @@ class SegmentedWal implements Wal {
   #end = 0;
   #durable = 0;
   #lastIndex: number;
+  /** null: nothing was written to this segment since it was opened again. */
+  #seal: ReturnType<typeof recordSealer> | null = null;
   // Repeated at the beginning of each segment.
   #hardState: HardState | null;
   #peers: Uint8Array | null;
@@ -81,7 +93,7 @@ class SegmentedWal implements Wal {
   constructor(options: WalOptions, header: WalHeader, contents: WalContents) {
     this.#options = options;
     this.#header = header;
-    this.#segments = contents.segments.map(({ name, maxIndex }) => ({ name, maxIndex }));
+    this.#segments = contents.segments.map(({ name, keyId, maxIndex }) => ({ name, keyId, maxIndex }));
     this.#hardState = contents.hardState;
     this.#peers = contents.peers;
     this.#snapshot = contents.snapshot;
@@ -128,21 +140,24 @@ class SegmentedWal implements Wal {
   /** Gives the `.tmp` file its name and its first records. The caller syncs. */
   #openSegment(file: DiskFile, tmp: string): void {
     const { disk, dir } = this.#options;
-    this.#header = { ...this.#header, seq: this.#header.seq + 1, previousEnd: this.#end };
+    const seq = this.#header.seq + 1;
+    const key = this.#newKeyUse();
+    this.#header = { ...this.#header, seq, previousEnd: this.#end, key };
     const name = segmentName(this.#header.seq, this.#lastIndex + 1);
-    const records: WalRecord[] = [{ kind: "header", header: this.#header }];
+    const records: WalRecord[] = [];
     if (this.#peers !== null) records.push({ kind: "peers", data: this.#peers });
     if (this.#snapshot !== null) records.push({ kind: "snapshot", reset: false, ...this.#snapshot });
     if (this.#hardState !== null) records.push({ kind: "hard-state", hardState: this.#hardState });
     this.#file = file;
     this.#end = 0;
     this.#durable = 0;
-    this.#write(records.map(encodeRecord));
+    this.#seal = recordSealer(this.#options.keys, key, seq);
+    this.#write(encodeRecord({ kind: "header", header: this.#header }), records.map(encodeRecord));
     file.syncNow();
     disk.rename(this.#path(tmp), this.#path(name));
     disk.syncDirectory(dir);
     this.#durable = this.#end;
-    this.#segments.push({ name, maxIndex: 0 });
+    this.#segments.push({ name, keyId: key.id, maxIndex: 0 });
   }
 
   append(records: readonly WalRecord[]): void {
@@ -170,7 +185,7 @@ class SegmentedWal implements Wal {
       const waiting = this.#waiting;
       this.#waiting = [];
       try {
-        if (this.#end >= this.#options.segmentBytes) await this.#rotate();
+        if (this.#end >= this.#options.segmentBytes || this.#hasOtherKey()) await this.#rotate();
         this.#flushQueue();
         await this.#file!.sync();
         this.#durable = this.#end;
@@ -183,6 +198,16 @@ class SegmentedWal implements Wal {
     this.#running = false;
   }
 
+  #newKeyUse(): KeyUse {
+    const { keys } = this.#options;
+    return { id: keys.current().id, salt: keys.salt() };
+  }
+
+  /** The segment was begun with another data key, or without one by an older version. */
+  #hasOtherKey(): boolean {
+    return this.#segments.at(-1)!.keyId !== this.#options.keys.current().id;
+  }
+
   #flushQueue(): void {
     const payloads = this.#queue;
     if (payloads.length === 0) return;
@@ -193,15 +218,25 @@ class SegmentedWal implements Wal {
     }
     this.#queue = [];
     this.#queuedIndexes = [];
-    this.#write(payloads);
+    let first: Buffer | null = null;
+    if (this.#seal === null) {
+      const key = this.#newKeyUse();
+      this.#seal = recordSealer(this.#options.keys, key, this.#header.seq);
+      first = encodeRecord({ kind: "key", key });
+    }
+    this.#write(first, payloads);
   }
 
-  #write(payloads: readonly Buffer[]): void {
-    const batch = Buffer.alloc(payloads.reduce((sum, p) => sum + frameSize(p), 0));
+  /** `plain` is not encrypted. */
+  #write(plain: Buffer | null, records: readonly Buffer[]): void {
+    const place: Place = { at: this.#end + (plain === null ? 0 : frameSize(plain)), durable: this.#durable };
+    const frames = plain === null ? [] : [plain];
+    if (records.length > 0) frames.push(this.#seal!(records, place));
+    const batch = Buffer.alloc(frames.reduce((sum, f) => sum + frameSize(f), 0));
     let at = 0;
-    for (const payload of payloads) {
-      writeFrame(batch, at, payload, this.#durable);
-      at += frameSize(payload);
+    for (const frame of frames) {
+      writeFrame(batch, at, frame, this.#durable);
+      at += frameSize(frame);
     }
     this.#file!.write(batch, this.#end);
     this.#end += batch.length;
@@ -234,6 +269,10 @@ class SegmentedWal implements Wal {
       removed++;
     }
     if (removed > 0) disk.syncDirectory(dir);
+  }
+
+  keyIds(): ReadonlySet<number> {
+    return new Set(this.#segments.flatMap(({ keyId }) => keyId ?? []));
   }
 
   async close(): Promise<void> {

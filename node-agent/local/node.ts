@@ -213,9 +213,13 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
     return [...managers.filter((a) => a !== advertise), ...managers.filter((a) => a === advertise)];
   };
 
+  /** A manager's log is wrapped with the former key until the manager has seen the new one. */
   const adopt = (next: Membership): void => {
-    saveIdentity(identityDir, next);
-    membership = next;
+    const { keyPem, formerKeyPems = [], role } = membership!;
+    const stays = role === "manager" && next.role === "manager";
+    const adopted = stays ? { ...next, formerKeyPems: [keyPem, ...formerKeyPems] } : next;
+    saveIdentity(identityDir, adopted);
+    membership = adopted;
     resetChannel();
   };
 

@@ -5,6 +5,7 @@ import type { Core } from "#control-plane/raft/core.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
 import type { Beginning } from "#control-plane/raft-host/member-files.ts";
 import { openRaftLog, type RaftLog } from "#control-plane/raft-host/raft-log.ts";
+import { testKeys } from "#control-plane/raft-host/test-keys.ts";
 import type { RaftTransport, TransportHost } from "#control-plane/raft-host/transport.ts";
 import { between, chance, fork } from "#test-cluster/sim/draw.ts";
 import type { FaultMix } from "#test-cluster/sim/fault-mix.ts";
@@ -99,6 +100,7 @@ export class SimMember {
       dir: "/member",
       raftId: this.raftId,
       clusterId: "simulated",
+      keys: testKeys(this.raftId * 1_000_000 + life.number),
       beginning: this.#beginning,
       stateMachine: life.state,
       transport: (host) => {
