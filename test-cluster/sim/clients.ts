@@ -1,9 +1,11 @@
-// Who uses the cluster: proposals, read barriers, changes of members, transfers of leadership.
+// Who uses the cluster. Some clients ask one thing after the other, through any member, and their history is checked at the end;
+// besides, bursts of filler make the log long.
 import { TswarmError } from "#base/errors.ts";
 import type { Random } from "#base/random.ts";
-import type { Peer } from "#control-plane/raft-host/peers.ts";
-import { chance, pick } from "#test-cluster/sim/draw.ts";
+import { type Command, encodeCommand } from "#test-cluster/sim/commands.ts";
+import { chance, exponential, fork, pick } from "#test-cluster/sim/draw.ts";
 import type { FaultMix } from "#test-cluster/sim/fault-mix.ts";
+import type { Ending, Histories } from "#test-cluster/sim/histories.ts";
 import type { Life, SimMember } from "#test-cluster/sim/member.ts";
 import { type Recurring, recurring } from "#test-cluster/sim/recurring.ts";
 import type { StateChecks } from "#test-cluster/sim/state-checks.ts";
@@ -15,106 +17,164 @@ export type ClientsOptions = {
   readonly mix: FaultMix;
   readonly members: ReadonlyMap<number, SimMember>;
   readonly checks: StateChecks;
-  readonly addMember: (raftId: number, nodeId: string, peers: readonly Peer[]) => void;
+  readonly histories: Histories;
 };
+
+/** `read`: after a barrier, from the member's own state. */
+type Client = { readonly number: number; readonly random: Random; readonly seen: number[] };
+
+const REGISTERS = 3;
+const LISTS = 2;
 
 export class Clients {
   #o: ClientsOptions;
   #operations = 0;
-  #nodes = 0;
+  #over = false;
   #recurring: Recurring;
 
   constructor(options: ClientsOptions) {
     this.#o = options;
-    const { mix, time } = options;
-    this.#recurring = recurring(time, options.random);
-    this.#recurring.every(mix.proposeEvery, (random) => {
-      const life = this.#someone(random, 0.9);
-      for (let i = 1 + random.int(mix.burst); i > 0 && life !== undefined; i--) this.propose(life, random);
+    const { mix, time, random } = options;
+    this.#recurring = recurring(time, random);
+    this.#recurring.every(mix.fillerEvery, (draw) => {
+      const life = this.#someone(draw, 0.9);
+      for (let i = 1 + draw.int(mix.burst); i > 0 && life !== undefined; i--) void this.propose(life, draw);
     });
-    this.#recurring.every(mix.readEvery, (random) => {
-      const life = this.#someone(random, 0.5);
-      if (life !== undefined) this.read(life);
-    });
-    this.#recurring.every(mix.transferEvery, (random) => {
-      this.#on(this.#someone(random, 1), (life) => life.log!.transferLeadership());
-    });
-    this.#recurring.every(mix.churnEvery, (random) =>
-      this.#on(this.#someone(random, 1), (life) => this.#churn(life, random)),
-    );
+    for (let number = 1; number <= mix.clients; number++) this.#think({ number, random: fork(random), seen: [] });
   }
 
   end(): void {
+    this.#over = true;
     this.#recurring.end();
   }
 
-  /** Calls happen in the member's own time, so not while it is paused. */
-  #on(life: Life | undefined, call: (life: Life) => Promise<unknown>): void {
-    const { time } = this.#o;
-    if (life === undefined) return;
-    time.after(0, life, () => {
-      call(life).catch(() => {});
-    });
-  }
-
   #someone(random: Random, wantsLeader: number): Life | undefined {
-    const open = [...this.#o.members.values()].flatMap((m) => (m.alive && m.life!.log !== null ? [m.life!] : []));
-    const leaders = open.filter((life) => life.core?.role === "leader");
-    const from = chance(random, wantsLeader) && leaders.length > 0 ? leaders : open;
-    return from.length === 0 ? undefined : pick(random, from);
+    const open: Life[] = [];
+    let leaders = 0;
+    for (const { life } of this.#o.members.values()) {
+      if (life === null || life.dead || life.log === null) continue;
+      // Leaders first, so that one can be picked without a second list.
+      if (life.core?.role === "leader") open.splice(leaders++, 0, life);
+      else open.push(life);
+    }
+    if (open.length === 0) return undefined;
+    return open[random.int(leaders > 0 && chance(random, wantsLeader) ? leaders : open.length)];
   }
 
-  /** Resolves with the index, or null when it was not acknowledged. */
-  propose(life: Life, random: Random): Promise<number | null> {
-    const { checks, mix, time } = this.#o;
-    const operation = ++this.#operations;
-    const data = Buffer.alloc(4 + random.int(mix.largestProposal), operation);
-    data.writeUInt32BE(operation);
-    const answer = Promise.withResolvers<number | null>();
-    time.after(0, life, () => {
-      life.log!.propose(data).then(
-        (index) => {
-          checks.acknowledge(operation, index);
-          answer.resolve(index);
-        },
-        (error) => {
-          if (error instanceof TswarmError && error.code === "not_leader") checks.refuse(operation);
-          answer.resolve(null);
-        },
-      );
+  #think(client: Client): void {
+    const { time, mix } = this.#o;
+    time.after(exponential(client.random, mix.thinkMs), time.world, () => {
+      if (!this.#over) this.#act(client);
     });
-    return answer.promise;
   }
 
-  read(life: Life): Promise<boolean> {
-    const { checks, time } = this.#o;
-    const answer = Promise.withResolvers<boolean>();
-    time.after(0, life, () => {
-      const index = checks.lastAcknowledged;
-      life.log!.readBarrier().then(
-        () => {
-          checks.passedBarrier(life, index);
-          answer.resolve(true);
-        },
-        () => answer.resolve(false),
-      );
-    });
-    return answer.promise;
-  }
-
-  /**
-   * Up to one voter more than at first, and down again, but not below three: of two, a removed one can leave the other alone
-   * for good when the news of the commit is lost, because changes count when they are applied (etcd's raft has this too).
-   */
-  async #churn(life: Life, random: Random): Promise<void> {
-    const { mix, addMember } = this.#o;
-    const voters = life.log!.status().members.filter((m) => m.voter);
-    if (voters.length > Math.max(mix.members, 3)) {
-      await life.log!.removeMember(pick(random, voters).raftId);
+  #act(client: Client): void {
+    const { random } = client;
+    const { histories } = this.#o;
+    const kind = pick(random, ["read", "read", "write", "cas", "cas", "append", "list"] as const);
+    const reads = kind === "read" || kind === "list";
+    const life = this.#someone(random, reads ? 0.3 : 0.8);
+    if (life === undefined) {
+      this.#think(client);
       return;
     }
-    const nodeId = `joiner-${++this.#nodes}`;
-    const raftId = await life.log!.addMember(nodeId, nodeId);
-    addMember(raftId, nodeId, life.host!.peers());
+    const key = random.int(kind === "append" || kind === "list" ? LISTS : REGISTERS);
+    const id = reads ? 0 : ++this.#operations;
+    switch (kind) {
+      case "read":
+        this.#wait(client, this.read(life), histories.register(client.number, key, id, { op: "read" }), () => {
+          const value = life.state.register(key);
+          client.seen[key] = value;
+          return value === 0 ? null : value;
+        });
+        return;
+      case "list":
+        this.#wait(client, this.read(life), histories.list(client.number, key, id, { op: "read" }), () => [
+          ...life.state.list(key),
+        ]);
+        return;
+      case "append": {
+        const ending = histories.list(client.number, key, id, { op: "append", value: id });
+        this.#wait(client, this.#command(life, random, id, { kind, key, value: id }), ending, () => null);
+        return;
+      }
+      case "write": {
+        const ending = histories.register(client.number, key, id, { op: "write", value: id });
+        this.#wait(client, this.#command(life, random, id, { kind, key, value: id }), ending, () => null);
+        client.seen[key] = id;
+        return;
+      }
+      case "cas": {
+        const from = client.seen[key] ?? 0;
+        const input = { op: "cas", from: from === 0 ? null : from, to: id } as const;
+        const ending = histories.register(client.number, key, id, input);
+        this.#wait(client, this.#command(life, random, id, { kind, key, from, to: id }), ending, () => {
+          const done = life.state.wasDone(id) === true;
+          if (done) client.seen[key] = id;
+          return done;
+        });
+      }
+    }
+  }
+
+  /** Goes on when the answer is there, or when the client's patience ends: then the outcome stays unknown. */
+  #wait<O>(client: Client, call: Promise<"done" | "refused" | "unknown">, ending: Ending<O>, output: () => O): void {
+    const { time, mix } = this.#o;
+    let waiting = true;
+    const next = () => {
+      waiting = false;
+      this.#think(client);
+    };
+    const giveUp = time.after(mix.patienceMs, time.world, next);
+    void call.then((how) => {
+      if (!waiting) return;
+      giveUp();
+      if (how === "done") ending.returned(output());
+      if (how === "refused") ending.refused();
+      next();
+    });
+  }
+
+  #command(life: Life, random: Random, operation: number, command: Command): Promise<"done" | "refused" | "unknown"> {
+    const { checks, mix, time } = this.#o;
+    const data = encodeCommand(operation, command, random.int(mix.largestProposal));
+    return new Promise((resolve) => {
+      // Calls happen in the member's own time, so not while it is paused.
+      time.as(life, () => {
+        life.log!.propose(data).then(
+          (index) => {
+            checks.acknowledge(operation, index);
+            resolve("done");
+          },
+          (error) => {
+            const refused = error instanceof TswarmError && error.code !== "unknown_outcome";
+            if (refused) checks.refuse(operation);
+            resolve(refused ? "refused" : "unknown");
+          },
+        );
+      });
+    });
+  }
+
+  /** Filler. Resolves with whether it was acknowledged. */
+  async propose(life: Life, random: Random): Promise<boolean> {
+    return (await this.#command(life, random, ++this.#operations, { kind: "filler" })) === "done";
+  }
+
+  /** A barrier. Whoever passed it may read the member's state right away. */
+  read(life: Life): Promise<"done" | "refused" | "unknown"> {
+    const { checks, time } = this.#o;
+    return new Promise((resolve) => {
+      time.as(life, () => {
+        const index = checks.lastAcknowledged;
+        life.log!.readBarrier().then(
+          () => {
+            checks.passedBarrier(life, index);
+            resolve("done");
+          },
+          () => resolve("refused"),
+        );
+      });
+    });
   }
 }

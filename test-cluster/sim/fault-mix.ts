@@ -23,6 +23,11 @@ export type FaultMix = {
   readonly crashEvery: number;
   readonly pauseEvery: number;
   readonly diskFaultEvery: number;
+  readonly fullEvery: number;
+  readonly rotEvery: number;
+  readonly clockEvery: number;
+  /** How far the speed of a clock may be off. */
+  readonly clockDrift: number;
   readonly transferEvery: number;
   readonly churnEvery: number;
   /** Share of faults that are aimed at the leader. */
@@ -32,10 +37,13 @@ export type FaultMix = {
   readonly syncMs: number;
   readonly slowSyncRate: number;
   readonly slowSyncMs: number;
-  readonly proposeEvery: number;
-  /** Proposals come in bursts of up to this many. */
+  /** Clients that ask one thing after the other, how long they think, and wait for an answer. */
+  readonly clients: number;
+  readonly thinkMs: number;
+  readonly patienceMs: number;
+  /** Filler comes in bursts of up to this many. */
+  readonly fillerEvery: number;
   readonly burst: number;
-  readonly readEvery: number;
   readonly largestProposal: number;
   readonly snapshotEvery: number;
   readonly keepEntries: number;
@@ -68,6 +76,10 @@ export const drawFaultMix = (random: Random): FaultMix => {
     crashEvery: sometimes(0.6, () => pick(random, [500, 1500, 5000])),
     pauseEvery: sometimes(0.3, () => pick(random, [1000, 4000])),
     diskFaultEvery: sometimes(0.15, () => 6000),
+    fullEvery: sometimes(0.15, () => 6000),
+    rotEvery: sometimes(0.2, () => pick(random, [2000, 10_000])),
+    clockEvery: sometimes(0.25, () => 5000),
+    clockDrift: pick(random, [0.1, 0.5]),
     transferEvery: sometimes(0.25, () => pick(random, [700, 3000])),
     churnEvery: sometimes(0.3, () => pick(random, [700, 3000])),
     aimAtLeader: pick(random, [0, 0.3, 0.8]),
@@ -75,10 +87,12 @@ export const drawFaultMix = (random: Random): FaultMix => {
     downMs: pick(random, [20, 500, 3000]),
     syncMs: pick(random, [0.2, 2, 20]),
     slowSyncRate: sometimes(0.5, () => pick(random, [0.02, 0.2, 1])),
-    slowSyncMs: pick(random, [50, 300]),
-    proposeEvery: pick(random, [30, 100, 300]),
-    burst: pick(random, [1, 1, 4, 12]),
-    readEvery: sometimes(0.5, () => 150),
+    slowSyncMs: pick(random, [50, 300, 2000]),
+    clients: pick(random, [1, 3, 5]),
+    thinkMs: pick(random, [100, 300, 800]),
+    patienceMs: pick(random, [300, 2000, 10_000]),
+    fillerEvery: pick(random, [100, 300, 1000]),
+    burst: pick(random, [1, 4, 12]),
     largestProposal: pick(random, [40, 300, 3000]),
     snapshotEvery: pick(random, [15, 60, 300]),
     keepEntries: pick(random, [0, 5, 50]),

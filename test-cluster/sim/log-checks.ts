@@ -1,14 +1,14 @@
 // Properties of the logs of all members together, looked at from outside of the code under test (Ongaro's dissertation,
 // figure 3.2): at most one leader in a term, log matching, leader completeness, and what a member has promised to others
 // must still be there when it comes back.
-import { crc32 } from "node:zlib";
 import type { Core } from "#control-plane/raft/core.ts";
 import type { Entry, Message } from "#control-plane/raft/types.ts";
+import { checksum } from "#test-cluster/sim/checksum.ts";
 import type { Life } from "#test-cluster/sim/member.ts";
 
 export type Violate = (property: string, detail: string) => void;
 
-type KnownEntry = { readonly previousTerm: number; readonly sum: number };
+type KnownEntry = { readonly term: number; readonly previousTerm: number; readonly sum: number };
 /** `inTerm`: the term of the member that was first seen to count it as committed. */
 type CommittedEntry = { readonly term: number; readonly inTerm: number; readonly sum: number; readonly by: string };
 
@@ -22,14 +22,15 @@ type Promises = {
   ack: { readonly term: number; readonly index: number; readonly entryTerm: number } | null;
 };
 
-const sumOf = (entry: Entry): number => crc32(entry.data, entry.type === "conf" ? 1 : 0);
+const sumOf = (entry: Entry): number => checksum(entry.data, entry.type === "conf" ? 1 : 0);
 
 export class LogChecks {
   commits = 0;
   elections = 0;
   #violate: Violate;
   #leaders = new Map<number, string>();
-  #entries = new Map<string, KnownEntry>();
+  /** By index; of each term that ever had one there. */
+  #entries: KnownEntry[][] = [];
   #committed: (CommittedEntry | undefined)[] = [];
   #promises = new Map<number, Promises>();
 
@@ -56,15 +57,16 @@ export class LogChecks {
   }
 
   #sawEntry(life: Life, entry: Entry, previousTerm: number | undefined): void {
-    const key = `${entry.index}:${entry.term}`;
-    const known = this.#entries.get(key);
+    const { index, term } = entry;
+    const there = (this.#entries[index] ??= []);
+    const known = there.find((e) => e.term === term);
     const sum = sumOf(entry);
     if (known === undefined) {
-      if (previousTerm !== undefined) this.#entries.set(key, { previousTerm, sum });
+      if (previousTerm !== undefined) there.push({ term, previousTerm, sum });
     } else if (known.sum !== sum || (previousTerm ?? known.previousTerm) !== known.previousTerm) {
       this.#violate(
         "log matching",
-        `${life.name} has another entry ${key}, or another term before it (${previousTerm})`,
+        `${life.name} has another entry ${index}:${term}, or another term before it (${previousTerm})`,
       );
     }
   }
@@ -73,18 +75,26 @@ export class LogChecks {
   look(life: Life, core: Core): void {
     if (core.term < life.seenTerm) this.#violate("monotonic term", `${life.name}: ${life.seenTerm} to ${core.term}`);
     life.seenTerm = core.term;
-    if (core.role === "leader" && life.leading !== core.term) {
-      life.leading = core.term;
-      this.#becameLeader(life, core);
-    }
     if (core.role === "leader") this.#lookAtLeader(life, core);
-    this.#lookAtCommits(life, core);
+    if (core.log.committed !== life.seenCommit) this.#lookAtCommits(life, core);
+    if (core.log.applied <= life.seenApplied) return;
+    life.seenApplied = core.log.applied;
     const promises = this.#promisesOf(life);
     promises.applied = Math.max(promises.applied, core.log.applied);
   }
 
   #lookAtLeader(life: Life, core: Core): void {
     const { log, term } = core;
+    if (life.leading !== term) {
+      life.leading = term;
+      life.seenMatches.clear();
+      life.seenLast = 0;
+      this.#becameLeader(life, core);
+    }
+    if (log.lastIndex < life.seenLast) {
+      this.#violate("a leader only appends", `${life.name} of term ${term}: from ${life.seenLast} to ${log.lastIndex}`);
+    }
+    life.seenLast = log.lastIndex;
     if (log.committed > life.seenCommit && life.leading === term && log.term(log.committed) !== term) {
       this.#violate(
         "a leader counts only entries of its own term",
@@ -92,9 +102,11 @@ export class LogChecks {
       );
     }
     for (const [id, { match }] of core.progress) {
+      if (life.seenMatches.get(id) === match) continue;
       const other = this.#coreOf(id);
       // A member of a later term may have replaced what it accepted in this one.
       if (id === core.id || match === 0 || other?.term !== term) continue;
+      life.seenMatches.set(id, match);
       const theirs = other.log.term(match);
       const own = log.term(match);
       if (own === theirs || match < log.firstIndex - 1 || (theirs === undefined && match < other.log.firstIndex))

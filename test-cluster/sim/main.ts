@@ -21,6 +21,7 @@ const tell = (run: Run): void => {
     console.log(`${lastEvents.join("\n")}\n`);
     console.log(`faults: ${JSON.stringify(mix)}`);
     console.log(`VIOLATED ${violation.property}: ${violation.detail}`);
+    if (violation.stack !== undefined) console.log(violation.stack);
     console.log(`seed ${seed}; again: node test-cluster/sim/main.ts --seed ${seed} --seconds ${seconds}`);
   }
   console.log(`trace ${hash}`);
@@ -29,7 +30,7 @@ const tell = (run: Run): void => {
 const begin = process.cpuUsage();
 const total = { seeds: 0, ms: 0, elections: 0, commits: 0, acknowledged: 0, events: 0 };
 for (let seed = first; seed < first + count; seed++) {
-  const run = await simulate({ seed, seconds });
+  const run = await simulate({ seed, seconds, stacks: count === 1 });
   total.seeds++;
   total.ms += run.simulatedMs;
   total.elections += run.elections;

@@ -1,4 +1,5 @@
 // One member: a disk that stays, and one life of its process after the other. A life runs the real host on the real core.
+import { TswarmError } from "#base/errors.ts";
 import { silentLogger } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import type { Core } from "#control-plane/raft/core.ts";
@@ -22,11 +23,14 @@ export type Life = Actor & {
   /** Null while it opens. */
   log: RaftLog | null;
   core: Core | null;
-  /** Commits up to here were looked at. */
+  // What the checks have looked at.
   seenCommit: number;
+  seenApplied: number;
   seenTerm: number;
-  /** Entries since the last look, to be compared. */
+  /** The term it was last seen to lead, and in it: its last index, and what the others are taken to have. */
   leading: number;
+  seenLast: number;
+  readonly seenMatches: Map<number, number>;
 };
 
 export type MemberSurroundings = {
@@ -38,7 +42,8 @@ export type MemberSurroundings = {
   readonly transport: (life: Life) => RaftTransport;
   readonly onCore: (life: Life, core: Core) => void;
   readonly onDead: (member: SimMember, why: string) => void;
-  readonly violate: (property: string, detail: string) => void;
+  /** `stack`: for the reader, not part of the run. */
+  readonly violate: (property: string, detail: string, stack?: string) => void;
   /** Puts something around the disk; for tests of the simulator. */
   readonly wrapDisk: (disk: Disk) => Disk;
 };
@@ -48,9 +53,15 @@ export class SimMember {
   readonly nodeId: string;
   life: Life | null = null;
   removed = false;
+  /** Its disk was damaged, and it refuses to start. */
+  lost = false;
   healed = false;
-  /** Disk operations until the process dies in the middle of one; -1: never. */
+  /** Steps (events, disk operations, batches sent) until the process dies in the middle of one; -1: never. */
   #crashAfter = -1;
+  /** Of its clock to the true one, and how far its wall clock is off, ms. */
+  #rate: number;
+  #wallOffset = 0;
+  #rotten = false;
   #faultNext = false;
   #disk: SimDisk;
   #beginning: Beginning;
@@ -65,6 +76,7 @@ export class SimMember {
     this.#s = surroundings;
     this.#random = fork(surroundings.random);
     this.#disk = new SimDisk(fork(this.#random));
+    this.#rate = between(this.#random, 0.95, 1.05);
   }
 
   get alive(): boolean {
@@ -77,7 +89,8 @@ export class SimMember {
     const name = `${this.raftId}.${number}`;
     const life: Life = {
       ...{ name, dead: false, pausedUntil: 0, member: this, number, state: new SimState(name, watch) },
-      ...{ host: null, log: null, core: null, seenCommit: 0, seenTerm: 0, leading: 0 },
+      ...{ host: null, log: null, core: null, seenCommit: 0, seenApplied: 0, seenTerm: 0 },
+      ...{ leading: 0, seenLast: 0, seenMatches: new Map() },
     };
     this.life = life;
     trace.note(time.now, `${name} starts`);
@@ -94,8 +107,6 @@ export class SimMember {
   #open(life: Life): Promise<RaftLog> {
     const { time, mix, transport } = this.#s;
     const random = fork(this.#random);
-    // Clocks run at slightly different speeds.
-    const rate = between(random, 0.95, 1.05);
     return openRaftLog({
       dir: "/member",
       raftId: this.raftId,
@@ -108,9 +119,9 @@ export class SimMember {
         return transport(life);
       },
       clock: {
-        now: () => time.now,
-        monotonic: () => time.now * rate,
-        after: (ms, callback) => time.after(ms / rate, life, callback),
+        now: () => time.now + this.#wallOffset,
+        monotonic: () => time.now,
+        after: (ms, callback) => time.after(ms / this.#rate, life, callback),
       },
       random,
       logger: silentLogger,
@@ -144,12 +155,7 @@ export class SimMember {
             ? random.float() * mix.slowSyncMs
             : mix.syncMs * between(random, 0.5, 1.5);
         },
-        beforeChange: () => {
-          if (life.dead) throw new Error("this process is dead");
-          if (this.#crashAfter < 0 || this.#crashAfter-- > 0) return;
-          this.crash("crashes in the middle of a disk operation");
-          throw new Error("this process is dead");
-        },
+        beforeChange: () => this.step(life),
       }),
     );
   }
@@ -171,8 +177,22 @@ export class SimMember {
     this.#s.onDead(this, why);
   }
 
-  crashAfterDiskOperations(count: number): void {
+  crashAfterSteps(count: number): void {
     this.#crashAfter = count;
+  }
+
+  /** The end of an event is a step too. */
+  endOfEvent(): void {
+    if (this.#crashAfter >= 0 && this.#crashAfter-- === 0) this.crash("crashes");
+  }
+
+  /** One step of this life. Throws when it does not live to see its end. */
+  step(life: Life): void {
+    if (!life.dead) {
+      if (this.#crashAfter < 0 || this.#crashAfter-- > 0) return;
+      this.crash("crashes in the middle of something");
+    }
+    throw new Error("this process is dead");
   }
 
   failNextSync(): void {
@@ -185,8 +205,37 @@ export class SimMember {
     this.#s.trace.note(this.#s.time.now, `${this.life.name} pauses for ${ms.toFixed(0)} ms`);
   }
 
+  /** Nothing new fits on the disk for some time. */
+  fillDisk(ms: number): void {
+    const { time, trace } = this.#s;
+    this.#disk.full++;
+    trace.note(time.now, `the disk of ${this.raftId} is full for ${ms.toFixed(0)} ms`);
+    time.after(ms, time.world, () => {
+      this.#disk.full--;
+    });
+  }
+
+  /** Some bits of what is on the medium turn over. */
+  rot(random: Random): void {
+    if (this.removed || this.lost) return;
+    const what = this.#disk.rot(random);
+    if (what === null) return;
+    this.#rotten = true;
+    this.#s.trace.note(this.#s.time.now, `the disk of ${this.raftId} rots: ${what}`);
+  }
+
+  /** Its clock goes at another speed from now on, and its wall clock jumps. */
+  changeClock(random: Random): void {
+    const { time, trace, mix } = this.#s;
+    this.#rate = between(random, 1 - mix.clockDrift, 1 + mix.clockDrift);
+    this.#wallOffset = (random.float() - 0.5) * 2 * 86_400_000;
+    trace.note(time.now, `the clock of ${this.raftId} now runs at ${this.#rate.toFixed(2)}`);
+  }
+
   heal(): void {
     this.healed = true;
+    this.#disk.full = 0;
+    this.#rate = 1;
     this.#crashAfter = -1;
     this.#faultNext = false;
     if (this.life !== null) this.life.pausedUntil = 0;
@@ -194,7 +243,17 @@ export class SimMember {
 
   #failed(life: Life, error: unknown): void {
     if (life.dead) return;
-    if (error instanceof DiskFault) this.crash("stops after a failed sync");
-    else this.#s.violate("a member stops only when its disk fails", `${life.name}: ${(error as Error).stack ?? error}`);
+    if (hasCause(error, (e) => e instanceof DiskFault)) this.crash("stops after a failed sync");
+    else if (hasCause(error, (e) => (e as { code?: unknown }).code === "ENOSPC")) this.crash("stops: its disk is full");
+    else if (this.#rotten && error instanceof TswarmError) {
+      this.lost = true;
+      this.crash(`refuses its damaged disk: ${error.message}`);
+    } else {
+      const { message, stack } = error as Error;
+      this.#s.violate("a member stops only when its disk fails", `${life.name}: ${message}`, stack);
+    }
   }
 }
+
+const hasCause = (error: unknown, is: (error: object) => boolean): boolean =>
+  typeof error === "object" && error !== null && (is(error) || hasCause((error as { cause?: unknown }).cause, is));

@@ -4,6 +4,7 @@ import { between, chance, exponential, fork, pick } from "#test-cluster/sim/draw
 import type { FaultMix } from "#test-cluster/sim/fault-mix.ts";
 import type { SimMember } from "#test-cluster/sim/member.ts";
 import type { Network } from "#test-cluster/sim/network.ts";
+import { cutBy, PARTITIONS } from "#test-cluster/sim/partitions.ts";
 import { type Recurring, recurring } from "#test-cluster/sim/recurring.ts";
 import type { Trace } from "#test-cluster/sim/trace.ts";
 import type { VirtualTime } from "#test-cluster/sim/virtual-time.ts";
@@ -23,15 +24,21 @@ export class Nemesis {
 
   constructor(options: NemesisOptions) {
     this.#o = options;
-    const { mix, time } = options;
+    const { mix, time, members } = options;
     this.#recurring = recurring(time, options.random);
     this.#recurring.every(mix.partitionEvery, (random) => this.#partition(random));
     this.#recurring.every(mix.crashEvery, (random) => this.#crash(random));
     this.#recurring.every(mix.pauseEvery, (random) => this.#victim(random)?.pause(exponential(random, mix.faultMs)));
     const random = fork(options.random);
-    for (const member of mix.crashAtStart ? options.members.values() : [])
-      member.crashAfterDiskOperations(random.int(15));
+    for (const member of mix.crashAtStart ? members.values() : []) member.crashAfterSteps(random.int(40));
     this.#recurring.every(mix.diskFaultEvery, (random) => this.#victim(random)?.failNextSync());
+    this.#recurring.every(mix.fullEvery, (random) =>
+      this.#victim(random)?.fillDisk(exponential(random, 2 * mix.faultMs)),
+    );
+    this.#recurring.every(mix.clockEvery, (random) => this.#victim(random)?.changeClock(random));
+    // Only one of the first members ever loses data, so that a majority always has everything.
+    const rotting = 1 + random.int(mix.members);
+    this.#recurring.every(mix.members < 3 ? 0 : mix.rotEvery, (random) => members.get(rotting)?.rot(random));
   }
 
   end(): void {
@@ -45,10 +52,10 @@ export class Nemesis {
     return alive.length === 0 ? undefined : pick(random, alive);
   }
 
-  /** At once, or in the middle of one of the next disk operations. The restart is `Cluster`'s, after `downMs`. */
+  /** At once, or at one of the next steps. The restart is `Cluster`'s, after `downMs`. */
   #crash(random: Random): void {
     const victim = this.#victim(random);
-    if (chance(random, 0.5)) victim?.crashAfterDiskOperations(random.int(12));
+    if (chance(random, 0.6)) victim?.crashAfterSteps(random.int(60));
     else victim?.crash("crashes");
     // A power failure takes everybody.
     if (chance(random, 0.05)) for (const m of this.#o.members.values()) m.crash("crashes with all others");
@@ -56,34 +63,18 @@ export class Nemesis {
 
   #partition(random: Random): void {
     const { time, trace, network, mix, members } = this.#o;
-    const ids = [...members.keys()];
+    const ids = [...members.values()].filter((m) => !m.removed).map((m) => m.raftId);
     const victim = this.#victim(random)?.raftId ?? ids[0]!;
-    const kind = pick(random, ["isolate", "halves", "deaf", "mute", "link", "bridge"] as const);
-    const inFirst = new Set(ids.filter((id) => id === victim || chance(random, 0.4)));
-    const other = pick(random, ids);
-    const isCut = (from: number, to: number): boolean => {
-      switch (kind) {
-        case "isolate":
-          return from === victim || to === victim;
-        case "halves":
-          return inFirst.has(from) !== inFirst.has(to);
-        case "deaf":
-          return to === victim;
-        case "mute":
-          return from === victim;
-        case "link":
-          return (from === victim && to === other) || (from === other && to === victim);
-        case "bridge":
-          // The victim reaches all, the others only it.
-          return from !== victim && to !== victim;
-      }
-    };
+    const kind = pick(random, PARTITIONS);
+    const isCut = cutBy(kind, ids, victim, random);
     const ms = exponential(random, mix.faultMs) * between(random, 0.5, 1.5);
     trace.note(time.now, `partition ${kind} around ${victim} for ${ms.toFixed(0)} ms`);
+    const mend: (() => void)[] = [];
     for (const from of ids) {
-      for (const to of ids) {
-        if (from !== to && isCut(from, to)) time.after(ms, time.world, network.cut(from, to));
-      }
+      for (const to of ids) if (from !== to && isCut(from, to)) mend.push(network.cut(from, to));
     }
+    time.after(ms, time.world, () => {
+      for (const undo of mend) undo();
+    });
   }
 }

@@ -22,15 +22,15 @@ export type NetworkOptions = {
 export class Network {
   healed = false;
   #o: NetworkOptions;
-  /** `from>to`, with how many faults cut it now. */
-  #cut = new Map<string, number>();
+  /** By link, with how many faults cut it now. */
+  #cut = new Map<number, number>();
 
   constructor(options: NetworkOptions) {
     this.#o = options;
   }
 
   cut(from: number, to: number): () => void {
-    const key = `${from}>${to}`;
+    const key = link(from, to);
     this.#cut.set(key, (this.#cut.get(key) ?? 0) + 1);
     return () => this.#cut.set(key, (this.#cut.get(key) ?? 1) - 1);
   }
@@ -40,7 +40,7 @@ export class Network {
   }
 
   #passes(from: number, to: number): boolean {
-    return this.healed || (this.#cut.get(`${from}>${to}`) ?? 0) === 0;
+    return this.healed || this.#cut.size === 0 || (this.#cut.get(link(from, to)) ?? 0) === 0;
   }
 
   /** ms of the way, null when it gets lost. */
@@ -65,8 +65,10 @@ export class Network {
     return {
       send: (to, messages) => {
         if (life.dead) return;
+        life.member.step(life);
         for (const m of messages) this.#o.onSend(life, m);
-        const batches = this.#o.mix.split ? messages.map((m) => [m]) : [messages];
+        const bytes = messages.map(encodeMessage);
+        const batches = this.#o.mix.split ? bytes.map((m) => [m]) : [bytes];
         for (const batch of batches) {
           this.#send(life, to, batch);
           if (!this.healed && chance(this.#o.random, this.#o.mix.duplicateRate)) this.#send(life, to, batch);
@@ -78,12 +80,11 @@ export class Network {
     };
   }
 
-  #send(sender: Life, to: number, messages: readonly Message[]): void {
+  #send(sender: Life, to: number, bytes: readonly Uint8Array[]): void {
     const { time, trace } = this.#o;
     const from = sender.member.raftId;
     const ms = this.#way(from, to);
     if (ms === null) return;
-    const bytes = messages.map(encodeMessage);
     time.after(ms, time.world, () => {
       const receiver = this.#o.members.get(to)?.life;
       if (!this.#passes(from, to)) return;
@@ -94,13 +95,13 @@ export class Network {
       }
       const { host } = receiver;
       // What comes while the process is paused waits in its socket.
-      time.after(0, receiver, () => {
+      time.as(receiver, () => {
         if (host.isRemoved(from)) {
           time.after(1, sender, () => sender.host!.removedByOthers());
           return;
         }
         const received = bytes.map(decodeMessage);
-        for (const m of received) trace.note(time.now, describe(m));
+        for (const m of received) trace.message(time.now, m);
         host.receive(received);
       });
     });
@@ -147,24 +148,4 @@ export class Network {
   }
 }
 
-const describe = (m: Message): string => {
-  const head = `${m.from}>${m.to} ${m.kind} t${m.term}`;
-  switch (m.kind) {
-    case "append": {
-      const entries = m.entries.map((e) => `${e.index}:${e.term}`).join(" ");
-      return `${head} after ${m.prevIndex}:${m.prevTerm} commit ${m.commit} [${entries}]`;
-    }
-    case "append-response":
-      return `${head} ${m.reject ? `reject ${m.index} hint ${m.hintIndex}:${m.hintTerm}` : `i${m.index}`}`;
-    case "vote":
-    case "pre-vote":
-      return `${head} last ${m.lastIndex}:${m.lastTerm}${m.transfer ? " transfer" : ""}`;
-    case "vote-response":
-    case "pre-vote-response":
-      return `${head} ${m.reject ? "no" : "yes"}`;
-    case "heartbeat":
-      return `${head} commit ${m.commit} round ${m.round}`;
-    default:
-      return head;
-  }
-};
+const link = (from: number, to: number): number => from * 0x10000 + to;

@@ -9,6 +9,8 @@ import { chance, pick } from "#test-cluster/sim/draw.ts";
 
 const SECTOR = 512;
 
+const noSpace = () => Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+
 /** An injected failure of a sync. */
 export class DiskFault extends Error {}
 
@@ -33,6 +35,10 @@ class Bytes {
   apply(change: Change): void {
     if ("size" in change) this.#resize(change.size);
     else this.put(change.at, change.bytes);
+  }
+
+  flip(at: number, bits: number): void {
+    this.#buffer[at]! ^= bits;
   }
 
   put(at: number, bytes: Uint8Array): void {
@@ -120,11 +126,33 @@ const absent = (file: string) => Object.assign(new Error(`no such file: ${file}`
 
 /** One member's medium; it outlives the member's process. */
 export class SimDisk {
+  /** How many faults fill it now: what exists can be written over, nothing grows. */
+  full = 0;
   #folders = new Map<string, Folder>();
   #random: Random;
 
   constructor(random: Random) {
     this.#random = random;
+  }
+
+  /** Turns over up to three neighbouring bits of a synced byte; null when there is nothing to damage. */
+  rot(random: Random): string | null {
+    const files: { file: string; inode: Inode }[] = [];
+    for (const [folder, { names }] of this.#folders) {
+      for (const [name, inode] of names) if (inode.durable.size > 0) files.push({ file: `${folder}/${name}`, inode });
+    }
+    if (files.length === 0) return null;
+    const { file, inode } = pick(random, files);
+    // The end of a segment is zeros.
+    const { view } = inode.durable;
+    let used = view.length;
+    while (used > 1 && view[used - 1] === 0) used--;
+    const at = random.int(used);
+    const bits = pick(random, [1, 3, 7]) << random.int(6);
+    inode.durable.flip(at, bits);
+    // What the process reads comes from memory, as long as it is there.
+    if (chance(random, 0.5) && at < inode.cached.size) inode.cached.flip(at, bits);
+    return `${file} at ${at} of ${used}`;
   }
 
   losePower(): void {
@@ -156,6 +184,7 @@ export class SimDisk {
     const add = (file: string, inode: Inode, remove: string | null) =>
       this.#folder(path.dirname(file)).change({ remove, add: { name: path.basename(file), inode } });
     const create = (file: string): Inode => {
+      if (this.full > 0) throw noSpace();
       if (this.#folder(path.dirname(file)).names.has(path.basename(file))) {
         throw Object.assign(new Error(`exists: ${file}`), { code: "EEXIST" });
       }
@@ -173,11 +202,12 @@ export class SimDisk {
         if (!this.#folders.has(dir)) this.#folders.set(dir, new Folder());
       },
       list: (dir) => [...this.#folder(dir).names.keys()].sort(),
-      open: changing((file, mode) => openFile(mode === "create" ? create(file) : this.#inode(file), hooks)),
+      open: changing((file, mode) => openFile(this, mode === "create" ? create(file) : this.#inode(file), hooks)),
       read: (file) => Buffer.from(this.#inode(file).cached.view),
       readPieces: (file, size) => readPieces(() => this.#inode(file), size),
       size: (file) => this.#inode(file).cached.size,
       copy: changing((from, to) => {
+        if (this.full > 0) throw noSpace();
         const inode = new Inode();
         inode.change({ at: 0, bytes: Buffer.from(this.#inode(from).cached.view) });
         add(to, inode, null);
@@ -194,7 +224,7 @@ export class SimDisk {
   }
 }
 
-const openFile = (inode: Inode, hooks: DiskHooks): DiskFile => {
+const openFile = (disk: SimDisk, inode: Inode, hooks: DiskHooks): DiskFile => {
   let closed = false;
   const change = (what: Change) => {
     if (closed) throw new TswarmError("internal", "a closed file is written");
@@ -206,9 +236,13 @@ const openFile = (inode: Inode, hooks: DiskHooks): DiskFile => {
     inode.sync(count);
   };
   return {
-    write: (bytes, position) => change({ at: position, bytes: Uint8Array.from(bytes) }),
+    write: (bytes, position) => {
+      if (disk.full > 0 && position + bytes.length > inode.cached.size) throw noSpace();
+      change({ at: position, bytes: new Uint8Array(bytes) });
+    },
     fillTo: async (size) => {
       await hooks.wait(0.2);
+      if (disk.full > 0 && size > inode.cached.size) throw noSpace();
       if (size > inode.cached.size) change({ size });
     },
     sync: async () => {

@@ -6,18 +6,23 @@ import type { Peer } from "#control-plane/raft-host/peers.ts";
 import { Clients } from "#test-cluster/sim/clients.ts";
 import { exponential, fork } from "#test-cluster/sim/draw.ts";
 import { drawFaultMix, type FaultMix } from "#test-cluster/sim/fault-mix.ts";
+import { Histories } from "#test-cluster/sim/histories.ts";
 import { LogChecks } from "#test-cluster/sim/log-checks.ts";
 import { type Life, SimMember } from "#test-cluster/sim/member.ts";
 import { Nemesis } from "#test-cluster/sim/nemesis.ts";
 import { Network } from "#test-cluster/sim/network.ts";
 import { observeCores } from "#test-cluster/sim/observe-cores.ts";
+import { Operators } from "#test-cluster/sim/operators.ts";
 import { StateChecks } from "#test-cluster/sim/state-checks.ts";
 import { Trace } from "#test-cluster/sim/trace.ts";
 import { type Actor, VirtualTime } from "#test-cluster/sim/virtual-time.ts";
 
+/** `stack`: of the error that ended a member. */
+export type Violation = { readonly property: string; readonly detail: string; readonly stack?: string | undefined };
+
 export type Run = {
   readonly seed: number;
-  readonly violation: { readonly property: string; readonly detail: string } | null;
+  readonly violation: Violation | null;
   readonly mix: FaultMix;
   /** Of all that happened; equal for equal seeds. */
   readonly hash: string;
@@ -27,6 +32,10 @@ export type Run = {
   readonly elections: number;
   readonly commits: number;
   readonly acknowledged: number;
+  /** Operations in the checked histories. */
+  readonly checked: number;
+  /** Members that refused their damaged disk. */
+  readonly lost: number;
 };
 
 export type RunOptions = {
@@ -36,6 +45,10 @@ export type RunOptions = {
   /** In place of what the seed draws. */
   readonly faults?: Partial<FaultMix>;
   readonly wrapDisk?: (disk: Disk) => Disk;
+  /** Errors carry where they come from. Slow: raft refuses much, and each refusal would look for its place. */
+  readonly stacks?: boolean;
+  /** Gets the whole trace as text. */
+  readonly onLine?: (line: string) => void;
 };
 
 /** After healing, a cluster must work within this many of the longest election timeouts. */
@@ -43,13 +56,15 @@ const HEAL_TIMEOUTS = 10;
 
 class Cluster {
   readonly time = new VirtualTime();
-  readonly trace = new Trace();
+  readonly trace: Trace;
   readonly members = new Map<number, SimMember>();
   readonly mix: FaultMix;
   readonly logs: LogChecks;
   readonly states: StateChecks;
   readonly network: Network;
+  readonly histories = new Histories();
   readonly clients: Clients;
+  readonly operators: Operators;
   readonly nemesis: Nemesis;
   violation: Run["violation"] = null;
   healed = false;
@@ -57,7 +72,8 @@ class Cluster {
   #restarts: Random;
   #wrapDisk: (disk: Disk) => Disk;
 
-  constructor({ seed, faults, wrapDisk }: RunOptions) {
+  constructor({ seed, faults, wrapDisk, onLine }: RunOptions) {
+    this.trace = new Trace(onLine);
     const random = seededRandom(seed);
     this.#random = random;
     this.#restarts = fork(random);
@@ -76,17 +92,19 @@ class Cluster {
     }));
     for (const { raftId, nodeId } of peers) this.#addMember(raftId, nodeId, { kind: "bootstrap", members: peers });
     this.nemesis = new Nemesis({ ...shared, random: fork(random), network: this.network });
-    this.clients = new Clients({
-      ...{ time, mix, members, random: fork(random), checks: this.states },
+    const { histories, states: checks } = this;
+    this.clients = new Clients({ time, mix, members, random: fork(random), checks, histories });
+    this.operators = new Operators({
+      ...{ time, mix, members, random: fork(random) },
       addMember: (raftId, nodeId, known) => {
         if (!members.has(raftId)) this.#addMember(raftId, nodeId, { kind: "join", peers: known });
       },
     });
   }
 
-  violate = (property: string, detail: string): void => {
+  violate = (property: string, detail: string, stack?: string): void => {
     if (this.violation !== null) return;
-    this.violation = { property, detail };
+    this.violation = { property, detail, stack };
     this.trace.note(this.time.now, `VIOLATED ${property}: ${detail}`);
   };
 
@@ -120,13 +138,16 @@ class Cluster {
   #restartLater(member: SimMember): void {
     const ms = this.healed ? 10 : exponential(this.#restarts, this.mix.downMs);
     this.time.after(ms, this.time.world, () => {
-      if (!member.alive && !member.removed) member.start();
+      if (!member.alive && !member.removed && !member.lost) member.start();
     });
   }
 
   #step = (actor: Actor): boolean => {
     const life = actor as Life;
-    if (actor !== this.time.world && life.core !== null && !life.dead) this.logs.look(life, life.core);
+    if (actor !== this.time.world && life.core !== null && !life.dead) {
+      this.logs.look(life, life.core);
+      life.member.endOfEvent();
+    }
     return this.violation !== null;
   };
 
@@ -139,10 +160,11 @@ class Cluster {
     this.healed = true;
     this.nemesis.end();
     this.clients.end();
+    this.operators.end();
     this.network.heal();
     for (const member of this.members.values()) {
       member.heal();
-      if (!member.alive && !member.removed) member.start();
+      if (!member.alive && !member.removed && !member.lost) member.start();
     }
   }
 
@@ -151,16 +173,16 @@ class Cluster {
     const { tickMs, electionTicks } = this.mix;
     const begin = this.time.now;
     const end = begin + HEAL_TIMEOUTS * 2 * electionTicks * tickMs;
-    let written = 0;
+    let written = false;
     while (this.violation === null && this.time.now < end) {
       const leader = this.#leader();
       if (leader !== undefined) {
-        void this.clients.propose(leader, this.#random).then((index) => {
-          written = Math.max(written, index ?? 0);
+        void this.clients.propose(leader, this.#random).then((done) => {
+          written ||= done;
         });
       }
       await this.time.run(this.time.now + 2 * tickMs, this.#step);
-      if (written === 0 || !(await this.#agree())) continue;
+      if (!written || !(await this.#agree())) continue;
       if (await this.#allRead()) return;
     }
     if (this.violation === null) this.violate("a healed cluster works", this.#describe());
@@ -196,8 +218,8 @@ class Cluster {
     let passed = 0;
     const lives = this.#belonging().filter((life) => life.log !== null);
     for (const life of lives) {
-      void this.clients.read(life).then((ok) => {
-        if (ok) passed++;
+      void this.clients.read(life).then((how) => {
+        if (how === "done") passed++;
       });
     }
     await this.time.run(this.time.now + 4 * this.mix.tickMs, this.#step);
@@ -218,6 +240,8 @@ class Cluster {
 export const simulate = async (options: RunOptions): Promise<Run> => {
   const cluster = new Cluster(options);
   const { time, trace, logs, states, mix } = cluster;
+  const { stackTraceLimit } = Error;
+  if (!options.stacks) Error.stackTraceLimit = 0;
   const stopObserving = observeCores((core) => cluster.members.get(core.id)!.onCore(core));
   try {
     await cluster.safetyPhase(options.seconds * 1000);
@@ -225,8 +249,10 @@ export const simulate = async (options: RunOptions): Promise<Run> => {
       cluster.heal();
       await cluster.livenessPhase();
     }
+    if (cluster.violation === null) cluster.histories.check(cluster.violate, states);
   } finally {
     stopObserving();
+    Error.stackTraceLimit = stackTraceLimit;
   }
   const lastEvents = trace.last(80);
   return {
@@ -239,5 +265,6 @@ export const simulate = async (options: RunOptions): Promise<Run> => {
       events: trace.count,
     },
     ...{ elections: logs.elections, commits: logs.commits, acknowledged: states.acknowledged, hash: trace.digest() },
+    ...{ checked: cluster.histories.length, lost: [...cluster.members.values()].filter((m) => m.lost).length },
   };
 };

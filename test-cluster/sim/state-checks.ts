@@ -1,5 +1,7 @@
 // Properties seen by users: all members apply the same, what was acknowledged stays, what was refused never happens, and a
 // read barrier covers everything acknowledged before it was asked for.
+
+import { operationOf } from "#test-cluster/sim/commands.ts";
 import type { Violate } from "#test-cluster/sim/log-checks.ts";
 import type { Life } from "#test-cluster/sim/member.ts";
 import type { StateWatch } from "#test-cluster/sim/sim-state.ts";
@@ -11,9 +13,6 @@ type State = {
   readonly hash: number;
   readonly by: string;
 };
-
-export const operationOf = (data: Uint8Array): number =>
-  new DataView(data.buffer, data.byteOffset, data.length).getUint32(0);
 
 export class StateChecks implements StateWatch {
   acknowledged = 0;
@@ -66,6 +65,11 @@ export class StateChecks implements StateWatch {
     const state = this.#states.get(index);
     if (state?.operation === operation) return;
     this.#violate("acknowledged is applied", `operation ${operation} at ${index}: ${state?.operation} is there`);
+  }
+
+  /** Whether any member ever applied it. */
+  wasApplied(operation: number): boolean {
+    return this.#indexOf.has(operation);
   }
 
   refuse(operation: number): void {
