@@ -61,6 +61,7 @@ export const grpcTransport =
           if (!links.has(peer.raftId)) links.set(peer.raftId, new PeerLink(peer, host, options));
         }
       },
+      arrived: (id) => links.get(id)?.arrived(),
       close: () => {
         for (const link of links.values()) link.close();
         links.clear();
@@ -90,14 +91,19 @@ class PeerLink {
   #connect(): grpc.Client {
     const client = new grpc.Client(this.peer.addr, this.#options.credentials, CHANNEL);
     client.waitForReady(Date.now() + CONNECT_MS, (error) => {
-      if (this.#closed) return;
+      if (this.#closed || client !== this.#client) return;
       if (error === undefined) this.#open();
       else this.#reconnect();
     });
     return client;
   }
 
+  arrived(): void {
+    if (this.#stream === null) this.#reconnect();
+  }
+
   #reconnect(): void {
+    this.#cancelRetry();
     this.#client.close();
     this.#client = this.#connect();
   }

@@ -211,6 +211,10 @@ export class RaftLoop {
     this.node.reportUnreachable(id);
   }
 
+  peerArrived(id: number): void {
+    if (this.stopped === null) this.#transport?.arrived(id);
+  }
+
   peerLost(id: number): void {
     if (this.stopped !== null) return;
     this.node.peerLost(id);

@@ -247,6 +247,7 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
     },
     receiveSnapshot: (from, term, pieces) => loop.receiveSnapshot(from, term, pieces),
     unreachable: (id) => loop.reportUnreachable(id),
+    arrived: (id) => loop.peerArrived(id),
     lost: (id) => loop.peerLost(id),
     isRemoved: (id) => loop.node.status().conf.removed.includes(id),
     removedByOthers: () => {

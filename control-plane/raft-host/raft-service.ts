@@ -91,6 +91,7 @@ export const raftServiceHandlers = (
           streams.set(from, call);
           // The sender learns that it was let in.
           call.sendMetadata(new grpc.Metadata());
+          host.arrived(from);
         }
         host.receive(frame.messages.map(decodeMessage).filter((m) => m.from === frame.from));
       } catch (error) {

@@ -9,6 +9,8 @@ export type RaftTransport = {
   sendSnapshot(to: number, term: number, meta: SnapshotMeta, pieces: AsyncIterable<Uint8Array>): Promise<void>;
   /** All other members; also after a change of address. */
   setPeers(peers: readonly Peer[]): void;
+  /** That member has just connected to this one: a connection to it succeeds now. */
+  arrived(id: number): void;
   close(): void;
 };
 
@@ -20,6 +22,8 @@ export type TransportHost = {
   /** Takes a snapshot file in; resolves when it is complete, checked and given to the core. */
   receiveSnapshot(from: number, term: number, pieces: AsyncIterable<Uint8Array>): Promise<void>;
   unreachable(id: number): void;
+  /** That member has just connected to this one. */
+  arrived(id: number): void;
   /** A connection that stood, to or from that member, was ended from its side. */
   lost(id: number): void;
   /** Whether that id was a member and is none any more. */

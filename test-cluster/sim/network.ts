@@ -76,6 +76,7 @@ export class Network {
       },
       sendSnapshot: (to, term, meta, pieces) => this.#sendSnapshot(life, to, term, meta, pieces),
       setPeers: () => {},
+      arrived: () => {},
       close: () => {},
     };
   }
