@@ -4,6 +4,7 @@ import { refuse } from "#base/errors.ts";
 import { newJoinToken } from "#base/join-token.ts";
 import { certificateDigest } from "#base/node/pki.ts";
 import type { Random } from "#base/random.ts";
+import { newUnlockKey } from "#base/unlock-key.ts";
 import { streamDoctor } from "#control-plane/api/doctor.ts";
 import { streamExec, streamLogs } from "#control-plane/api/streams.ts";
 import { watchState } from "#control-plane/api/watch.ts";
@@ -175,6 +176,17 @@ export const createControlService = ({
           managerAddrs: log.status().members.map((m) => m.addr),
         };
       });
+    },
+
+    async updateCluster({ version, spec }) {
+      const freshKey = newUnlockKey(random);
+      const { value } = await write((tx, ctx) => ops.updateCluster(tx, ctx, { version, spec, freshKey }));
+      const unlockKey = value.unlockKey === freshKey ? freshKey : "";
+      return { cluster: withoutSecrets(current("cluster", value)), unlockKey };
+    },
+    async getUnlockKey({ rotate }) {
+      if (rotate) await write((tx, ctx) => ops.rotateUnlockKey(tx, ctx, newUnlockKey(random)));
+      return read((tx) => ({ unlockKey: tx.cluster()?.unlockKey ?? "" }));
     },
 
     async moveManager({ addr }, { peer }) {

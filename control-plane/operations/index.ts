@@ -1,4 +1,4 @@
-export { initCluster, rotateTokens } from "./cluster.ts";
+export { initCluster, rotateTokens, rotateUnlockKey, updateCluster } from "./cluster.ts";
 export { connectNetwork, disconnectNetwork } from "./connections.ts";
 export { removeContainer, runContainer, stopContainer } from "./containers.ts";
 export { selectNetworks, selectNodes, selectServices, selectTasks } from "./filters.ts";

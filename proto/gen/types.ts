@@ -629,6 +629,8 @@ export interface ClusterSpec {
   /** VXLAN's UDP port */
   dataPathPort: number;
   certValidityMs: number;
+  /** managers that restart wait for the unlock key */
+  autolock: boolean;
 }
 
 export interface Cluster {
@@ -640,6 +642,10 @@ export interface Cluster {
   caKeyPem: Buffer;
   joinTokenWorker: string;
   joinTokenManager: string;
+  /** empty: autolock is off */
+  unlockKey: string;
+  /** counts the changes of the unlock key */
+  lockVersion: number;
 }
 
 export interface StoreObject {
@@ -5282,6 +5288,7 @@ function createBaseClusterSpec(): ClusterSpec {
     poolV6Prefix: 0,
     dataPathPort: 0,
     certValidityMs: 0,
+    autolock: false,
   };
 }
 
@@ -5313,6 +5320,9 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
     }
     if (message.certValidityMs !== 0) {
       writer.uint32(72).uint64(message.certValidityMs);
+    }
+    if (message.autolock !== false) {
+      writer.uint32(80).bool(message.autolock);
     }
     return writer;
   },
@@ -5402,6 +5412,14 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
             message.certValidityMs = longToNumber(reader.uint64());
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.autolock = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5428,6 +5446,7 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
     message.poolV6Prefix = object.poolV6Prefix ?? 0;
     message.dataPathPort = object.dataPathPort ?? 0;
     message.certValidityMs = object.certValidityMs ?? 0;
+    message.autolock = object.autolock ?? false;
     return message;
   },
 };
@@ -5441,6 +5460,8 @@ function createBaseCluster(): Cluster {
     caKeyPem: Buffer.alloc(0),
     joinTokenWorker: "",
     joinTokenManager: "",
+    unlockKey: "",
+    lockVersion: 0,
   };
 }
 
@@ -5466,6 +5487,12 @@ export const Cluster: MessageFns<Cluster> = {
     }
     if (message.joinTokenManager !== "") {
       writer.uint32(58).string(message.joinTokenManager);
+    }
+    if (message.unlockKey !== "") {
+      writer.uint32(66).string(message.unlockKey);
+    }
+    if (message.lockVersion !== 0) {
+      writer.uint32(72).uint64(message.lockVersion);
     }
     return writer;
   },
@@ -5539,6 +5566,22 @@ export const Cluster: MessageFns<Cluster> = {
             message.joinTokenManager = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.unlockKey = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.lockVersion = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5565,6 +5608,8 @@ export const Cluster: MessageFns<Cluster> = {
     message.caKeyPem = object.caKeyPem ?? Buffer.alloc(0);
     message.joinTokenWorker = object.joinTokenWorker ?? "";
     message.joinTokenManager = object.joinTokenManager ?? "";
+    message.unlockKey = object.unlockKey ?? "";
+    message.lockVersion = object.lockVersion ?? 0;
     return message;
   },
 };
