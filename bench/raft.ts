@@ -1,131 +1,110 @@
-// Proposals per second of three members in three processes, real disks and gRPC on loopback.
-//   node bench/raft.ts [seconds a run = 2] [runs = 5]
-// Prints min/median/max of the runs for 1, 16, 64 and 256 proposers on the leader (256-byte entries), and CPU per proposal.
-import { fork } from "node:child_process";
+// Puts of 256 bytes by 1, 16, 64 and 256 clients: three members in three processes on real disks, Debian's etcd beside them
+// when it is installed (apt-get install etcd-server), and the floor under both. Systems take turns, so that what else the
+// machine does meets all alike; everything runs in a network namespace of its own.
+//   node bench/raft.ts [seconds a run = 2] [rounds = 5] [clients = 1,16,64,256]
 import fs from "node:fs";
-import os from "node:os";
 import path from "node:path";
-import * as grpc from "@grpc/grpc-js";
-import { silentLogger } from "#base/log.ts";
-import { realClock, systemRandom } from "#base/node/system.ts";
-import { grpcTransport } from "#control-plane/raft-host/grpc-transport.ts";
-import { openRaftLog } from "#control-plane/raft-host/raft-log.ts";
-import { raftServiceDefinition, raftServiceHandlers } from "#control-plane/raft-host/raft-service.ts";
-import { testKeys } from "#control-plane/raft-host/test-keys.ts";
+import { spread } from "./measure/figures.ts";
+import { floorLoad, startFloor } from "./measure/floor.ts";
+import { type Load, openPutClient } from "./measure/put-client.ts";
+import { cpuMicros, grpcPort, http2Port, leaderOf, MEMBERS, startEtcd, startMember } from "./measure/put-cluster.ts";
+import { enterOwnNamespace, inSandbox } from "./measure/sandbox.ts";
 
-const PROPOSERS = [1, 16, 64, 256];
-const BASE_PORT = 21_000 + (process.pid % 10_000);
-const peers = (port: number) =>
-  [1, 2, 3].map((raftId) => ({ raftId, nodeId: `n${raftId}`, addr: `127.0.0.1:${port + raftId}` }));
+const OWN = 2100;
+const ETCD = 2200;
+const FLOOR = 2300;
+/** Until the hot paths of members and client are compiled. */
+const WARM_UP_SECONDS = 4;
 
-type Ask = { kind: "leader" } | { kind: "run"; proposers: number; seconds: number } | { kind: "cpu" };
+type System = {
+  readonly name: string;
+  readonly pids: readonly number[];
+  load(clients: number, seconds: number): Promise<Load>;
+};
+type Result = Load & { readonly serverMicros: number; readonly othersCores: number };
 
-const member = async (raftId: number, root: string, port: number): Promise<void> => {
-  let applied = 0;
-  const log = await openRaftLog({
-    dir: path.join(root, `m${raftId}`),
-    raftId,
-    clusterId: "bench",
-    keys: testKeys(raftId),
-    beginning: { kind: "bootstrap", members: peers(port) },
-    stateMachine: {
-      apply: (entries) => {
-        applied += entries.length;
-      },
-      restore: async () => {},
-      snapshot: () => [Buffer.from(String(applied))],
-    },
-    transport: grpcTransport({
-      credentials: grpc.credentials.createInsecure(),
-      clock: realClock,
-      random: systemRandom,
-      logger: silentLogger,
-    }),
-    clock: realClock,
-    random: systemRandom,
-    logger: silentLogger,
-    onFatal: (error) => {
-      console.error(error);
-      process.exit(1);
-    },
-  });
-  const server = new grpc.Server();
-  server.addService(
-    raftServiceDefinition,
-    raftServiceHandlers(log.host, () => {}),
+/** CPU time of the whole machine, in microseconds (proc(5), /proc/stat without idle and iowait). */
+const machineMicros = (): number => {
+  const [, ...fields] = fs.readFileSync("/proc/stat", "utf8").split("\n", 1)[0]!.split(/ +/);
+  const [user, nice, system, , , irq, softirq] = fields.map(Number);
+  return (user! + nice! + system! + irq! + softirq!) * 10_000;
+};
+
+const run = async (system: System, clients: number, seconds: number): Promise<Result> => {
+  const used = () => system.pids.reduce((sum, pid) => sum + cpuMicros(pid), 0);
+  const [before, machine] = [used(), machineMicros()];
+  const load = await system.load(clients, seconds);
+  const server = used() - before;
+  const others = machineMicros() - machine - server - load.cpuMicros;
+  return { ...load, serverMicros: server, othersCores: others / (seconds * 1e6) };
+};
+
+const row = (cells: readonly string[]): string =>
+  cells.map((cell, i) => (i === 0 ? cell.padEnd(22) : cell.padStart([0, 7, 24, 9, 9, 11, 12, 9][i]!))).join(" ");
+
+const report = (name: string, clients: number, results: readonly Result[]): void => {
+  const of = (value: (r: Result) => number) => spread(results.map(value));
+  const rate = of((r) => r.perSecond);
+  console.log(
+    row([
+      name,
+      String(clients),
+      [rate.min, rate.median, rate.max].map((v) => v.toFixed(0)).join(" / "),
+      of((r) => r.p50).median.toFixed(2),
+      of((r) => r.p99).median.toFixed(1),
+      of((r) => r.cpuMicros / r.count).median.toFixed(0),
+      of((r) => r.serverMicros / r.count).median.toFixed(0),
+      of((r) => r.othersCores).median.toFixed(2),
+    ]),
   );
-  server.bindAsync(`127.0.0.1:${port + raftId}`, grpc.ServerCredentials.createInsecure(), () => {});
-
-  const run = async (proposers: number, seconds: number) => {
-    const data = Buffer.alloc(256, 1);
-    const latencies: number[] = [];
-    const begin = performance.now();
-    const end = begin + seconds * 1000;
-    const one = async () => {
-      while (performance.now() < end) {
-        const at = performance.now();
-        await log.propose(data);
-        latencies.push(performance.now() - at);
-      }
-    };
-    await Promise.all(Array.from({ length: proposers }, one));
-    latencies.sort((a, b) => a - b);
-    const at = (q: number) => latencies[Math.floor(latencies.length * q)] ?? 0;
-    const count = latencies.length;
-    return { count, perSecond: count / ((performance.now() - begin) / 1000), p50: at(0.5), p99: at(0.99) };
-  };
-  process.on("message", async (ask: Ask) => {
-    if (ask.kind === "leader") process.send!(log.status().isLeader);
-    if (ask.kind === "cpu") process.send!(process.cpuUsage());
-    if (ask.kind === "run") process.send!(await run(ask.proposers, ask.seconds));
-  });
-  process.send!("up");
 };
 
-const main = async (): Promise<void> => {
-  const seconds = Number(process.argv[2] ?? 2);
-  const runs = Number(process.argv[3] ?? 5);
-  const root = fs.mkdtempSync(path.join(os.tmpdir(), "tswarm-bench-"));
-  const children = [1, 2, 3].map((id) => fork(import.meta.filename, ["member", String(id), root, String(BASE_PORT)]));
-  const answer = (child: (typeof children)[number]) =>
-    new Promise<never>((resolve) => child.once("message", (m) => resolve(m as never)));
-  const ask = (child: (typeof children)[number], question: Ask) => {
-    const reply = answer(child);
-    child.send(question);
-    return reply;
-  };
-  const cpuMicros = async () => {
-    const usages: NodeJS.CpuUsage[] = await Promise.all(children.map((c) => ask(c, { kind: "cpu" })));
-    return usages.reduce((sum, u) => sum + u.user + u.system, 0);
-  };
-  try {
-    await Promise.all(children.map(answer));
-    let leader: (typeof children)[number] | undefined;
-    while (leader === undefined) {
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      for (const child of children) if (await ask(child, { kind: "leader" })) leader = child;
-    }
-    await ask(leader, { kind: "run", proposers: 64, seconds: 1 });
-    console.log("proposers  proposals/s min / median / max   p50 ms  p99 ms  CPU µs a proposal (all members)");
-    for (const proposers of PROPOSERS) {
-      const results: { count: number; perSecond: number; p50: number; p99: number; cpu: number }[] = [];
-      for (let i = 0; i < runs; i++) {
-        const before = await cpuMicros();
-        const result: Omit<(typeof results)[number], "cpu"> = await ask(leader, { kind: "run", proposers, seconds });
-        results.push({ ...result, cpu: ((await cpuMicros()) - before) / result.count });
+enterOwnNamespace();
+await inSandbox(async ({ dir, children }) => {
+  const [seconds, rounds] = [Number(process.argv[2] ?? 2), Number(process.argv[3] ?? 5)];
+  const counts = (process.argv[4] ?? "1,16,64,256").split(",").map(Number);
+  const members = await Promise.all(MEMBERS.map((id) => startMember(id, dir, OWN)));
+  children.push(...members.map((m) => m.child));
+  const leader = await leaderOf(members);
+  const { term } = await leader.status();
+  const pids = children.map((c) => c.pid!);
+  const own = await openPutClient(http2Port(OWN, leader.raftId));
+  const ownGrpc = await openPutClient(grpcPort(OWN, leader.raftId));
+  const systems: System[] = [
+    { name: "tswarm (http2 edge)", pids, load: own.load },
+    { name: "tswarm (grpc-js edge)", pids, load: ownGrpc.load },
+  ];
+  const etcd = await startEtcd(dir, ETCD);
+  if (etcd) {
+    children.push(...etcd.map((m) => m.child));
+    const { load } = await openPutClient(etcd[0]!.clientPort);
+    systems.push({ name: "etcd", pids: etcd.map((m) => m.child.pid!), load });
+  } else console.log("no etcd here: apt-get install etcd-server puts it beside ours");
+  const floor = await startFloor(path.join(dir, "floor"), FLOOR);
+  children.push(floor);
+  systems.push({ name: "floor", pids: [floor.pid!], load: (c, s) => floorLoad(FLOOR, c, s) });
+
+  for (const system of systems) await run(system, 64, WARM_UP_SECONDS);
+  const p50 = "p50 ms";
+  console.log(
+    row(["", "clients", "puts/s min/median/max", p50, "p99 ms", "client µs", "members µs", "others"]),
+    " (µs of CPU a put; cores that others used)",
+  );
+  for (const clients of counts) {
+    const results = systems.map((): Result[] => []);
+    for (let round = 0; round < rounds; round++)
+      for (let i = 0; i < systems.length; i++) {
+        const turn = (i + round) % systems.length;
+        results[turn]!.push(await run(systems[turn]!, clients, seconds));
       }
-      results.sort((a, b) => a.perSecond - b.perSecond);
-      const middle = results[Math.floor(results.length / 2)]!;
-      const rates = [results[0]!, middle, results.at(-1)!].map((r) => r.perSecond.toFixed(0)).join(" / ");
-      console.log(
-        `${String(proposers).padStart(9)}  ${rates.padEnd(33)}  ${middle.p50.toFixed(2).padStart(6)}  ${middle.p99.toFixed(1).padStart(6)}  ${middle.cpu.toFixed(0)}`,
-      );
-    }
-  } finally {
-    for (const child of children) child.kill("SIGKILL");
-    fs.rmSync(root, { recursive: true, force: true });
+    for (const [i, { name }] of systems.entries()) report(name, clients, results[i]!);
+    const rate = (i: number) => spread(results[i]!.map((r) => r.perSecond)).median;
+    const late = (i: number) => spread(results[i]!.map((r) => r.p50)).median;
+    const last = systems.length - 1;
+    const beside = etcd ? `${(rate(0) / rate(2)).toFixed(2)} (grpc-js ${(rate(1) / rate(2)).toFixed(2)}) × etcd, ` : "";
+    const floors = `${(rate(0) / rate(last)).toFixed(3)} × the floor's puts, ${(late(0) / late(last)).toFixed(1)} × its latency`;
+    console.log(`${"".padEnd(22)} ${String(clients).padStart(7)} tswarm: ${beside}${floors}`);
   }
-};
-
-if (process.argv[2] === "member") await member(Number(process.argv[3]), process.argv[4]!, Number(process.argv[5]));
-else await main();
+  const after = await Promise.all(members.map((m) => m.status()));
+  console.log(`changes of the leader under load: ${Math.max(...after.map((s) => s.term)) - term}`);
+});
