@@ -233,6 +233,36 @@ describe("containers of their own", function () {
     }
   });
 
+  it("the doctor of all nodes tells who was hurt, what was done about it, and what it can't mend", async () => {
+    const healthy = await started("net", "doctor").ended;
+    expect(healthy.out).to.match(/^node1: no differences \(\d+ objects checked\)\nnode2: no differences \(\d+ objects/);
+    expect(healthy.code).to.equal(0);
+    const watching = started("net", "doctor", "--watch");
+    try {
+      cluster.onHost("node2", "nft", "flush", "ruleset");
+      await eventually("the flushed table is told", 10_000, () =>
+        /node2: \S+ .*(missing|differs).*: repaired/.test(watching.said.out),
+      );
+    } finally {
+      watching.child.kill("SIGINT");
+    }
+    expect((await watching.ended).out).not.to.include("node1:");
+    const mended = await started("net", "doctor", "--node", "node2").ended;
+    expect(mended.out)
+      .to.match(/^node2: no differences/)
+      .and.include("repaired lately:");
+    expect(mended.code).to.equal(0);
+    expect(cluster.onHost("node2", "nft", "list", "tables")).to.include("tswarm");
+    exec(cluster, "a", "ping", "-c", "1", "-W", "1", "b");
+
+    cluster.setLink("node2", false);
+    const cut = await started("net", "doctor").ended;
+    cluster.setLink("node2", true);
+    expect(cut.out).to.match(/^node1: no differences.*\nnode2: not examined: /);
+    expect(cut.code).to.equal(1);
+    await eventually("it answers again", 30_000, () => at("node1", "net", "doctor", "--node", "node2"));
+  });
+
   it("stop, and are removed", async () => {
     expect(refused(cluster, "node1", "rm", "a")).to.include("a has not ended");
     expect(at("node1", "stop", "a")).to.equal("a\n");
