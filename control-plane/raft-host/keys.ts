@@ -39,16 +39,18 @@ const derive = (key: Uint8Array, salt: Uint8Array, purpose: string): KeyObject =
 
 /** Seals the parts of one file, or of one life of a file, in order. */
 export class Sealer {
-  #key: KeyObject;
+  #derive: () => KeyObject;
+  #key: KeyObject | undefined;
   #counter = 0;
 
-  /** `purpose`: a key for one kind of file is none for another. */
+  /** `purpose`: a key for one kind of file is none for another. Derived with the first part: often there is none. */
   constructor(key: Uint8Array, salt: Uint8Array, purpose: string) {
-    this.#key = derive(key, salt, purpose);
+    this.#derive = () => derive(key, salt, purpose);
   }
 
   /** Ciphertext and tag: TAG_BYTES longer. `bound` must be the same for opening. `last` marks the end of a whole. */
   seal(plain: Uint8Array, bound: Uint8Array, last = false): [Buffer, Buffer] {
+    this.#key ??= this.#derive();
     const cipher = createCipheriv(CIPHER, this.#key, nonceOf(this.#counter++, last)).setAAD(bound);
     const sealed = cipher.update(plain);
     cipher.final();
@@ -57,17 +59,19 @@ export class Sealer {
 }
 
 export class Opener {
-  #key: KeyObject;
+  #derive: () => KeyObject;
+  #key: KeyObject | undefined;
   #counter = 0;
 
   constructor(key: Uint8Array, salt: Uint8Array, purpose: string) {
-    this.#key = derive(key, salt, purpose);
+    this.#derive = () => derive(key, salt, purpose);
   }
 
   /** Throws when the part, its place in the order, `bound` or `last` is not what was sealed. */
   open(sealed: Uint8Array, bound: Uint8Array, last = false): Buffer {
     const end = sealed.length - TAG_BYTES;
     if (end < 0) throw new Error("too short");
+    this.#key ??= this.#derive();
     const decipher = createDecipheriv(CIPHER, this.#key, nonceOf(this.#counter++, last), { authTagLength: TAG_BYTES });
     decipher.setAAD(bound).setAuthTag(sealed.subarray(end));
     const plain = decipher.update(sealed.subarray(0, end));

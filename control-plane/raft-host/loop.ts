@@ -51,6 +51,8 @@ const MAX_PROPOSAL_BYTES = 2 * MIB;
 export class RaftLoop {
   readonly node: RaftNode;
   readonly peers = new Map<number, Peer>();
+  /** Grows when they change. */
+  peersVersion = 0;
   readonly unreachable = new Set<number>();
   #syncTimes = new SyncTimes();
   /** When the newest snapshot got here, ms since the epoch; 0: before this process started. */
@@ -245,7 +247,7 @@ export class RaftLoop {
   }
 
   #rejectLostProposals(): void {
-    const { role, term } = this.node.status();
+    const { role, term } = this.node.summary();
     this.#waiters.keepOnly(role === "leader" ? term : undefined, "leadership was lost after the proposal");
   }
 
@@ -365,6 +367,7 @@ export class RaftLoop {
   }
 
   #tellPeers(): void {
+    this.peersVersion++;
     this.#transport!.setPeers([...this.peers.values()].filter((p) => p.raftId !== this.#o.files.raftId));
   }
 

@@ -5,7 +5,7 @@ import type { Logger } from "#base/log.ts";
 import type { Random } from "#base/random.ts";
 import type { LogHealth, LogMember, LogStatus, ReplicatedLog, StateMachine } from "#control-plane/log/log.ts";
 import { majority } from "#control-plane/raft/quorum.ts";
-import type { ConfChange } from "#control-plane/raft/types.ts";
+import type { ConfChange, Summary } from "#control-plane/raft/types.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
 import type { DataKeys } from "#control-plane/raft-host/keys.ts";
 import { RaftLoop } from "#control-plane/raft-host/loop.ts";
@@ -63,7 +63,7 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
   const electionTicks = options.electionTicks ?? 10;
   const files = await openMemberFiles({ ...options, disk, segmentBytes });
   const listeners = new Set<(status: LogStatus) => void>();
-  let told = "";
+  let told: (Pick<Summary, "term" | "leader" | "conf"> & { peersVersion: number }) | null = null;
   const heard = new Map<number, number>();
   let removed = false;
 
@@ -95,16 +95,19 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
   };
 
   const afterTurn = () => {
-    const { term, leader, conf } = loop.node.status();
-    const key = `${term} ${leader} ${conf.voters} ${conf.learners} ${[...loop.peers.values()].map((p) => p.addr)}`;
-    if (key === told) return;
-    told = key;
+    const { term, leader, conf } = loop.node.summary();
+    const { peersVersion } = loop;
+    if (term === told?.term && leader === told.leader && conf === told.conf && peersVersion === told.peersVersion)
+      return;
+    told = { term, leader, conf, peersVersion };
     const now = status();
     for (const listener of listeners) listener(now);
   };
 
   /** Learners that have caught up become voters. */
   const onTick = () => {
+    const { role, conf } = loop.node.summary();
+    if (role !== "leader" || conf.learners.length === 0) return;
     const s = loop.node.status();
     const ready = s.progress.find(
       (p) => p.learner && p.state === "replicate" && p.match + CAUGHT_UP_ENTRIES >= s.commit,
@@ -249,7 +252,7 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
     unreachable: (id) => loop.reportUnreachable(id),
     arrived: (id) => loop.peerArrived(id),
     lost: (id) => loop.peerLost(id),
-    isRemoved: (id) => loop.node.status().conf.removed.includes(id),
+    isRemoved: (id) => loop.node.summary().conf.removed.includes(id),
     removedByOthers: () => {
       removed = true;
       options.onRemoved?.();

@@ -23,6 +23,7 @@ import type {
   Ready,
   SnapshotMeta,
   Status,
+  Summary,
 } from "#control-plane/raft/types.ts";
 
 export type RaftNode = {
@@ -57,6 +58,8 @@ export type RaftNode = {
   /** The transfer of a snapshot to that member has ended. */
   reportSnapshot(id: number, ok: boolean): void;
   status(): Status;
+  /** The part of it that costs nothing: for every turn. */
+  summary(): Summary;
 };
 
 export const createRaftNode = (config: RaftConfig): RaftNode => {
@@ -161,6 +164,7 @@ export const createRaftNode = (config: RaftConfig): RaftNode => {
       progress.pauseProbe();
     },
     status: () => statusOf(core),
+    summary: () => core,
   };
 };
 

@@ -31,6 +31,10 @@ export class ReadQueue {
     this.#reads.push({ context, from, index, round: ++this.round });
   }
 
+  get empty(): boolean {
+    return this.#reads.length === 0;
+  }
+
   /** The reads of all rounds up to `round`, which a quorum has confirmed. */
   confirmed(round: number): PendingRead[] {
     let count = 0;

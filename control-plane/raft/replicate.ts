@@ -74,6 +74,7 @@ export const addRead = (core: Core, context: number, from: number): void => {
 
 export const confirmReads = (core: Core): void => {
   const { reads } = core;
+  if (reads.empty) return;
   const round = committedIndex(core.conf.voters, (id) =>
     id === core.id ? reads.round : (core.progress.get(id)?.round ?? 0),
   );

@@ -122,6 +122,8 @@ export type Status = {
   readonly progress: readonly MemberStatus[];
 };
 
+export type Summary = Pick<Status, "role" | "term" | "leader" | "conf">;
+
 /** What a member finds on its disk at start. A new one has none of it. */
 export type Restart = {
   readonly hardState: HardState | null;

@@ -137,7 +137,7 @@ export class Clients {
 
   #command(life: Life, random: Random, operation: number, command: Command): Promise<"done" | "refused" | "unknown"> {
     const { checks, mix, time } = this.#o;
-    const data = encodeCommand(operation, command, random.int(mix.largestProposal));
+    const data = encodeCommand(operation, command, random.int(command.kind === "filler" ? mix.largestFiller : 20));
     return new Promise((resolve) => {
       // Calls happen in the member's own time, so not while it is paused.
       time.as(life, () => {

@@ -44,10 +44,13 @@ export type FaultMix = {
   /** Filler comes in bursts of up to this many. */
   readonly fillerEvery: number;
   readonly burst: number;
-  readonly largestProposal: number;
+  /** Bytes of one filler. */
+  readonly largestFiller: number;
   readonly snapshotEvery: number;
   readonly keepEntries: number;
   readonly segmentBytes: number;
+  /** AES, not the stand-in. */
+  readonly realCipher: boolean;
   /** The core's own limits, much smaller than the host's. */
   readonly limits: Partial<RaftConfig>;
 };
@@ -73,7 +76,7 @@ export const drawFaultMix = (random: Random): FaultMix => {
     lateMs: pick(random, [50, 400, 3000]),
     split: chance(random, 0.3),
     partitionEvery: sometimes(0.6, () => pick(random, [800, 2000, 5000])),
-    crashEvery: sometimes(0.6, () => pick(random, [500, 1500, 5000])),
+    crashEvery: sometimes(0.6, () => pick(random, [700, 2000, 6000])),
     pauseEvery: sometimes(0.3, () => pick(random, [1000, 4000])),
     diskFaultEvery: sometimes(0.15, () => 6000),
     fullEvery: sometimes(0.15, () => 6000),
@@ -93,10 +96,11 @@ export const drawFaultMix = (random: Random): FaultMix => {
     patienceMs: pick(random, [300, 2000, 10_000]),
     fillerEvery: pick(random, [100, 300, 1000]),
     burst: pick(random, [1, 4, 12]),
-    largestProposal: pick(random, [40, 300, 3000]),
+    largestFiller: pick(random, [20, 200, 2000]),
     snapshotEvery: pick(random, [15, 60, 300]),
     keepEntries: pick(random, [0, 5, 50]),
     segmentBytes: pick(random, [4096, 16384, 65536]),
+    realCipher: chance(random, 0.2),
     limits: chance(random, 0.5) ? {} : drawLimits(random),
   };
 };

@@ -6,10 +6,10 @@ import type { Core } from "#control-plane/raft/core.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
 import type { Beginning } from "#control-plane/raft-host/member-files.ts";
 import { openRaftLog, type RaftLog } from "#control-plane/raft-host/raft-log.ts";
-import { testKeys } from "#control-plane/raft-host/test-keys.ts";
 import type { RaftTransport, TransportHost } from "#control-plane/raft-host/transport.ts";
 import { between, chance, fork } from "#test-cluster/sim/draw.ts";
 import type { FaultMix } from "#test-cluster/sim/fault-mix.ts";
+import { simKeys } from "#test-cluster/sim/quick-cipher.ts";
 import { DiskFault, SimDisk } from "#test-cluster/sim/sim-disk.ts";
 import { SimState, type StateWatch } from "#test-cluster/sim/sim-state.ts";
 import type { Trace } from "#test-cluster/sim/trace.ts";
@@ -111,7 +111,7 @@ export class SimMember {
       dir: "/member",
       raftId: this.raftId,
       clusterId: "simulated",
-      keys: testKeys(this.raftId * 1_000_000 + life.number),
+      keys: simKeys(this.raftId * 100_000 + life.number),
       beginning: this.#beginning,
       stateMachine: life.state,
       transport: (host) => {

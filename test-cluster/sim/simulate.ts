@@ -13,6 +13,7 @@ import { Nemesis } from "#test-cluster/sim/nemesis.ts";
 import { Network } from "#test-cluster/sim/network.ts";
 import { observeCores } from "#test-cluster/sim/observe-cores.ts";
 import { Operators } from "#test-cluster/sim/operators.ts";
+import { useQuickCipher } from "#test-cluster/sim/quick-cipher.ts";
 import { StateChecks } from "#test-cluster/sim/state-checks.ts";
 import { Trace } from "#test-cluster/sim/trace.ts";
 import { type Actor, VirtualTime } from "#test-cluster/sim/virtual-time.ts";
@@ -242,6 +243,7 @@ export const simulate = async (options: RunOptions): Promise<Run> => {
   const { time, trace, logs, states, mix } = cluster;
   const { stackTraceLimit } = Error;
   if (!options.stacks) Error.stackTraceLimit = 0;
+  const useRealCipher = mix.realCipher ? () => {} : useQuickCipher();
   const stopObserving = observeCores((core) => cluster.members.get(core.id)!.onCore(core));
   try {
     await cluster.safetyPhase(options.seconds * 1000);
@@ -252,6 +254,7 @@ export const simulate = async (options: RunOptions): Promise<Run> => {
     if (cluster.violation === null) cluster.histories.check(cluster.violate, states);
   } finally {
     stopObserving();
+    useRealCipher();
     Error.stackTraceLimit = stackTraceLimit;
   }
   const lastEvents = trace.last(80);
