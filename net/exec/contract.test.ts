@@ -218,12 +218,37 @@ for (const [name, open] of Object.entries({ model, "real kernel": real }))
       expect(codes(add("o-1"), add("o-2"))).to.deep.equal(["", "conflict"]);
     });
 
+    it("changes backends in a table, and nothing when it has others", () => {
+      for (const op of subject.plan(wired)) subject.act(op);
+      const backends = (numbers: readonly number[]) =>
+        host({ ...wired, networks: [{ ...overlay, services: [virtualService(overlay, "s", 100, numbers)] }, bridge] });
+      const shown = () =>
+        Object.fromEntries(
+          [...subject.state().namespaces.get("c-t1")!.nftChoices].map(([name, slots]) => [name, slots.toSorted()]),
+        );
+      for (const numbers of [[2, 3, 4, 5], [5, 3], [], [6], [2, 3, 4, 5, 6], [2]]) {
+        const ops = subject.plan(backends(numbers));
+        expect(ops.map(({ op, ns }) => `${ns} ${op}`)).to.deep.equal(["c-t1 nft-choices"]);
+        expect(codes(...ops)).to.deep.equal([""]);
+        expect(shown()).to.deep.equal({
+          vip_10_1_0_100: numbers.map((n) => `10.1.0.${n}`).toSorted(),
+          vip_fd00_1__64: numbers.map((n) => `fd00:1::${n}`).toSorted(),
+        });
+        expect(subject.plan(backends(numbers))).to.deep.equal([]);
+      }
+      const [more] = subject.plan(backends([2, 3]));
+      const [other] = subject.plan(backends([2, 4]));
+      expect(codes(more!, other!)).to.deep.equal(["", "conflict"]);
+      const [less] = subject.plan(backends([2]));
+      expect(codes(less!, less!)).to.deep.equal(["", "not_found"]);
+    });
+
     it("replaces a ruleset and shows its digest", () => {
       const set = (address: string, replaces: boolean): NetOp => {
-        const { digest, text } = makeRuleset([
+        const { digest, text, backends } = makeRuleset([
           { name: "c", hook: "filter hook output priority 0", rules: [`ip daddr ${address} drop`] },
         ])!;
-        return { op: "nft-set", ns: "c-x", digest, ruleset: text, replaces };
+        return { op: "nft-set", ns: "c-x", digest, ruleset: text, backends, replaces };
       };
       const [one, two] = [set("10.0.0.1", false), set("10.0.0.2", true)];
       expect(codes({ op: "netns-add", ns: "c-x" }, one, two)).to.deep.equal(["", "", ""]);

@@ -69,6 +69,16 @@ const arbitraryHost: fc.Arbitrary<HostNetworks> = fc
     });
   });
 
+/** Two containers of a network, and one service with these backends on another node. */
+const endpoints = (others: readonly number[]): HostNetworks => {
+  const app = overlayNetwork(1);
+  return host({
+    networks: [{ ...app, services: [virtualService(app, "web", 100, others)] }],
+    containers: [container("a", attach(app, 2)), container("b", attach(app, 3))],
+    remotes: others.map((n) => remote(app, n)),
+  });
+};
+
 const expectConverged = (state: HostState, desired: HostNetworks): void => {
   expect(planHost(desired, state).map(render)).to.deep.equal([]);
 };
@@ -88,6 +98,29 @@ describe("planning and applying", () => {
     );
     apply(before, after);
     expect([...before.namespaces.get(containerNs("t1"))!.links.keys()].sort()).to.deep.equal(["eth0", "lo"]);
+  });
+
+  it("a new endpoint is known before the rules of all containers lead to it", () => {
+    const kernel = new KernelModel(emptyHost());
+    for (const op of planHost(endpoints([7]), kernel.state)) kernel.apply(op);
+    const names = planHost(endpoints([7, 8]), kernel.state).map(({ op, ns }) => `${ns} ${op}`);
+    expect(names).to.deep.equal([
+      "o-4097 fdb-set",
+      "o-4097 neigh-set",
+      "o-4097 neigh-set",
+      "c-a nft-choices",
+      "c-b nft-choices",
+    ]);
+  });
+
+  it("entries on a link that is made or changed wait for it", () => {
+    const first = planHost(endpoints([7]), emptyHost()).map(({ op }) => op);
+    expect(first.indexOf("fdb-set")).to.be.above(first.lastIndexOf("link-up"));
+    const kernel = new KernelModel(emptyHost());
+    for (const op of planHost(endpoints([7]), kernel.state)) kernel.apply(op);
+    kernel.apply({ op: "link-del", ns: "o-4097", name: "vxlan0" });
+    const again = planHost(endpoints([7]), kernel.state).map(({ op }) => op);
+    expect(again.indexOf("neigh-set")).to.be.above(again.lastIndexOf("link-up"));
   });
 
   it("arrives at every desired state, from every other", () => {

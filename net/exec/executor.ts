@@ -3,6 +3,7 @@
 import { TswarmError } from "#base/errors.ts";
 import type { Rule } from "#net/codec/rule.ts";
 import type { Kernel } from "#net/exec/kernel.ts";
+import { choose, writeTable } from "#net/exec/tables.ts";
 import { createNetns, deleteNetns } from "#net/kernel/netns.ts";
 import type { LinkAdd, NeighOp, RouteSpec } from "#net/kernel/rtnl.ts";
 import { writeSysctl } from "#net/kernel/sysctl.ts";
@@ -102,8 +103,8 @@ const EXECUTORS: Executors = {
   "neigh-del": one,
   "fdb-set": one,
   "fdb-del": one,
-  "nft-set": ({ ns, ruleset, replaces }, kernel) =>
-    void kernel.nft(ns).run(replaces ? DELETE_TABLE + ruleset : ruleset),
+  "nft-set": writeTable,
+  "nft-choices": choose,
   "nft-del": ({ ns }, kernel) => void kernel.nft(ns).run(DELETE_TABLE),
 };
 

@@ -16,6 +16,7 @@ import {
   ruleKey,
 } from "#net/model/host-state.ts";
 import { isContainerNs, outerEndName } from "#net/model/ifname.ts";
+import { sameSlots } from "#net/plan/nat/choices.ts";
 import type { NetOp } from "#net/plan/op.ts";
 import { render } from "#net/plan/render.ts";
 
@@ -100,10 +101,13 @@ export class KernelModel {
         this.#present(op, this.#ns(op).fdb, fdbKey(op));
         return;
       case "nft-set":
-        Object.assign(this.#ns(op), { nftDigest: op.digest, nftListing: "" });
+        Object.assign(this.#ns(op), { nftDigest: op.digest, nftChoices: op.backends, nftListing: "" });
+        return;
+      case "nft-choices":
+        this.#choose(op);
         return;
       case "nft-del":
-        Object.assign(this.#ns(op), { nftDigest: "", nftListing: "" });
+        Object.assign(this.#ns(op), { nftDigest: "", nftChoices: new Map(), nftListing: "" });
         return;
     }
   }
@@ -197,6 +201,17 @@ export class KernelModel {
     if (!this.#link(op, op.link).up) throw refused("invalid", op, "the link is down");
     const { op: _op, ns: _ns, ...route } = op;
     this.#ns(op).routes.set(routeKey(op), route);
+  }
+
+  #choose(op: Op<"nft-choices">): void {
+    const ns = this.#ns(op);
+    for (const { choice, from } of op.changes) {
+      const slots = ns.nftChoices.get(choice.name);
+      if (slots === undefined) throw refused("not_found", op, `there is no choice ${choice.name}`);
+      const why = `${choice.name} has other backends`;
+      if (!sameSlots(slots, from)) throw refused(slots.length < from.length ? "not_found" : "conflict", op, why);
+    }
+    Object.assign(ns, { nftChoices: op.after, nftListing: "" });
   }
 
   #ns(op: NetOp): NamespaceState {

@@ -5,8 +5,19 @@ import { readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { netnsExists } from "#net/kernel/netns.ts";
 import { keepDescriptorsForNft, MOST_SESSIONS, NftSession } from "#net/kernel/nft.ts";
+import { NftSocket } from "#net/kernel/nft-socket.ts";
 import { Rtnl } from "#net/kernel/rtnl.ts";
+import type { NamespaceState } from "#net/model/host-state.ts";
 import { isContainerNs, isOverlayNs } from "#net/model/ifname.ts";
+
+export type SeenTable = Pick<NamespaceState, "nftDigest" | "nftChoices" | "nftListing">;
+
+type KnownTable = {
+  /** Of the namespace. */
+  readonly inode: number;
+  readonly generation: number;
+  readonly seen: SeenTable;
+};
 
 export type KernelPlace = {
   /** Namespaces are bind mounts in `<runDir>/netns`. */
@@ -28,12 +39,10 @@ export class Kernel {
   readonly #place: KernelPlace;
   readonly #sockets = new Map<string, Rtnl>();
   readonly #nft = new Map<string, NftSession>();
+  readonly #nftSockets = new Map<string, NftSocket>();
 
   /** What was seen of our table in a namespace, as long as its generation is the same. */
-  readonly tables = new Map<
-    string,
-    { readonly generation: string; readonly seen: { readonly nftDigest: string; readonly nftListing: string } }
-  >();
+  readonly tables = new Map<string, KnownTable>();
 
   constructor(place: KernelPlace) {
     this.#place = place;
@@ -65,17 +74,30 @@ export class Kernel {
     return session;
   }
 
+  nftSocket(ns: string): NftSocket {
+    let socket = this.#nftSockets.get(ns);
+    if (socket === undefined) {
+      if (this.#nftSockets.size >= MOST_SOCKETS) closeAll(this.#nftSockets);
+      socket = NftSocket.open(this.path(ns));
+      this.#nftSockets.set(ns, socket);
+    }
+    return socket;
+  }
+
   /** An open socket keeps a namespace alive: close it before the namespace is deleted. */
   release(ns: string): void {
     this.#sockets.get(ns)?.close();
     this.#sockets.delete(ns);
     this.#nft.get(ns)?.close();
     this.#nft.delete(ns);
+    this.#nftSockets.get(ns)?.close();
+    this.#nftSockets.delete(ns);
   }
 
   releaseAll(): void {
     closeAll(this.#sockets);
     closeAll(this.#nft);
+    closeAll(this.#nftSockets);
   }
 
   /** Our namespaces that exist, without the host's. */

@@ -1,12 +1,12 @@
 // Dumps of the host's namespace and ours → host state.
 
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import type { Link } from "#net/codec/link.ts";
-import type { Kernel } from "#net/exec/kernel.ts";
-import { listOurTable } from "#net/exec/rulesets.ts";
+import type { Kernel, SeenTable } from "#net/exec/kernel.ts";
+import { type Listing, listOurTable } from "#net/exec/listing.ts";
+import { namespaceInode } from "#net/exec/tables.ts";
 import { errnoOf } from "#net/kernel/errno.ts";
 import { withNetns } from "#net/kernel/netns.ts";
-import { nftGeneration } from "#net/kernel/nft-generation.ts";
 import type { Rtnl } from "#net/kernel/rtnl.ts";
 import { isLinkLocal6, splitPrefix } from "#net/model/cidr.ts";
 import type { HostNetworks } from "#net/model/host-networks.ts";
@@ -220,16 +220,22 @@ const readSysctls = (path: string | null, keys: readonly string[]): Map<string, 
     return found;
   });
 
-const observeTable = (kernel: Kernel, ns: string): Pick<NamespaceState, "nftDigest" | "nftListing"> => {
+const observeTable = (kernel: Kernel, ns: string): SeenTable => {
   const path = kernel.path(ns);
-  const generation = `${statSync(path ?? "/proc/thread-self/ns/net").ino} ${nftGeneration(path)}`;
+  const inode = namespaceInode(path);
+  const generation = kernel.nftSocket(ns).generation();
   const known = kernel.tables.get(ns);
-  if (known?.generation === generation) return known.seen;
+  if (known?.generation === generation && known.inode === inode) return known.seen;
   const listing = listOurTable(path);
-  const seen =
-    listing === undefined
-      ? { nftDigest: "", nftListing: "" }
-      : { nftDigest: digestOfDump(listing.baseChains, listing.comments), nftListing: listing.digest };
-  kernel.tables.set(ns, { generation, seen });
+  const seen = listing === undefined ? NO_TABLE : seenTable(listing);
+  kernel.tables.set(ns, { inode, generation, seen });
   return seen;
 };
+
+const NO_TABLE: SeenTable = { nftDigest: "", nftChoices: new Map(), nftListing: "" };
+
+const seenTable = ({ baseChains, comments, choices, digest }: Listing): SeenTable => ({
+  nftDigest: choices === undefined ? "damaged" : digestOfDump(baseChains, comments),
+  nftChoices: choices ?? new Map(),
+  nftListing: digest,
+});

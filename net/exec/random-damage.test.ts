@@ -90,6 +90,14 @@ const wanted = (random: Random): HostNetworks => {
   });
 };
 
+/** As nft shows a map of backends: its values, once they have the numbers from 0. */
+const backendsIn = (json: string): readonly string[] => {
+  const { nftables } = JSON.parse(json) as { nftables: readonly { map?: { elem?: readonly [number, string][] } }[] };
+  const elements = nftables.flatMap(({ map }) => map?.elem ?? []).toSorted(([a], [b]) => a - b);
+  expect(elements.map(([slot]) => slot)).to.deep.equal([...elements.keys()]);
+  return elements.map(([, backend]) => backend).toSorted();
+};
+
 describe("random damage", function () {
   this.timeout(60_000);
   let scratch: ScratchHost;
@@ -113,6 +121,14 @@ describe("random damage", function () {
   const expectExactly = (desired: HostNetworks, after: string): void => {
     const { differences } = new Reconciler(scratch.place).inspect(desired);
     expect(differences.map(renderDifference), after).to.deep.equal([]);
+    for (const { netns, attachments } of desired.containers)
+      for (const { id, services } of desired.networks)
+        if (attachments.some(({ networkId }) => networkId === id))
+          for (const { ipv4, backends } of services) {
+            const map = `vip_${ipv4.replaceAll(".", "_")}`;
+            const shown = scratch.inside(netns, "nft", "-j", "list", "map", "inet", "tswarm", map);
+            expect(backendsIn(shown), after).to.deep.equal(backends.map((backend) => backend.ipv4).toSorted());
+          }
   };
   const sh = (ns: string, command: string): void => {
     try {
@@ -193,6 +209,17 @@ describe("random damage", function () {
       "nft add rule inet tswarm postrouting accept",
       "nft insert rule inet tswarm output drop",
       "nft add chain inet tswarm stranger",
+      ...[
+        "delete element inet tswarm MAP { 0 }",
+        "delete element inet tswarm MAP { 1 }",
+        "add element inet tswarm MAP { 7 : 10.1.0.77 }",
+        "delete element inet tswarm MAP { 0 }; add element inet tswarm MAP { 0 : 10.1.0.77 }",
+        "flush map inet tswarm MAP",
+        "flush chain inet tswarm MAP",
+        "add rule inet tswarm MAP accept",
+        "flush chain inet tswarm MAP; add rule inet tswarm MAP dnat ip to numgen random mod 5 map @MAP",
+        "flush chain inet tswarm MAP; add rule inet tswarm MAP dnat ip to numgen inc mod 2 map @MAP",
+      ].map((change) => `nft '${change.replaceAll("MAP", ns === "" ? "tcp_8080_ip" : "vip_10_1_0_100")}'`),
       "nft add set inet tswarm s '{ type ipv4_addr; }'; nft add element inet tswarm s '{ 10.0.0.1 }'",
       "sysctl -qw net.ipv4.ip_forward=0",
       "sysctl -qw net.ipv6.conf.all.disable_ipv6=1; sysctl -qw net.ipv6.conf.all.disable_ipv6=0",

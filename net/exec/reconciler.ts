@@ -171,7 +171,7 @@ export class Reconciler {
     let count = 0;
     let understood = true;
     execute(ops, this.#kernel, (op, error) => {
-      if (op.op === "nft-set" || op.op === "nft-del") this.#watch?.wroteRules(op.ns);
+      if (op.op === "nft-set" || op.op === "nft-choices" || op.op === "nft-del") this.#watch?.wroteRules(op.ns);
       if (++count % OPS_BETWEEN_DRAINS === 0) this.#watch?.underWay();
       if (error !== null) {
         const { code, message: reason } = error;

@@ -7,6 +7,7 @@ import { type ErrorCode, TswarmError } from "#base/errors.ts";
 const NAMES = new Map<number, string>([
   ...Object.entries(constants.errno).map(([name, n]): [number, string] => [n, name]),
   [11, "EAGAIN"],
+  [85, "ERESTART"],
   [93, "EPROTONOSUPPORT"],
   [95, "EOPNOTSUPP"],
   [117, "EUCLEAN"],

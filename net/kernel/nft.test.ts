@@ -2,7 +2,6 @@ import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
 import { closeFd } from "./libc.ts";
 import { listTable, runNft } from "./nft.ts";
-import { nftGeneration } from "./nft-generation.ts";
 import { type ScratchNetns, scratchNetns } from "./scratch-netns.ts";
 import { tcpListenerIn, udpSocketIn } from "./sockets.ts";
 
@@ -36,22 +35,6 @@ describe("nftables in process, observed by nft", () => {
     );
     expect(ns.exec("nft", "list", "table", "inet", "t")).to.not.contain("ok");
     expect(() => runNft(ns.path, "add bogus")).to.throw(TswarmError, /syntax error/);
-  });
-
-  it("has a generation that goes up with every change, of this namespace alone", () => {
-    const other = scratchNetns();
-    try {
-      const first = nftGeneration(ns.path);
-      runNft(other.path, "add table inet x");
-      expect(nftGeneration(ns.path)).to.equal(first);
-      ns.exec("nft", "add table inet x");
-      const second = nftGeneration(ns.path);
-      expect(second).not.to.equal(first);
-      ns.exec("nft", "list ruleset");
-      expect(nftGeneration(ns.path)).to.equal(second);
-    } finally {
-      other.remove();
-    }
   });
 
   it("is left the descriptors that it can wait for by the sockets of containers", () => {

@@ -1,5 +1,5 @@
 // nftables by libnftables, in process. Good for base rulesets; too slow for single elements of large rulesets, use
-// nft-elements.ts there.
+// nft-socket.ts there.
 // It waits with select(2), which ends the process when a descriptor is above 1,023; an agent with many containers has that
 // many. So low descriptors are kept free for its sockets. A thread that opens something at the moment at which one is handed
 // over takes it, so what each container keeps open for long is above them (highFd in libc.ts).

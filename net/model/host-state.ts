@@ -24,11 +24,18 @@ export type NamespaceState = {
   readonly fdb: Map<string, FdbState>;
   /** Values by name, with slashes ("net/ipv4/ip_forward"), of those that a plan has asked for. */
   readonly sysctls: Map<string, string>;
-  /** Digest of the ruleset in our table; "" without a table, "damaged" when it is not the one that was written. */
+  /** Digest of the ruleset in our table, without backends; "" without a table, "damaged" when it is not one that was written. */
   nftDigest: string;
-  /** Digest of what the kernel lists as our table's content, until it was compared; "" when that is not known. */
+  /** The backends in our table. Not changed in place: namespaces share it. */
+  nftChoices: Choices;
+  /** Digest of what the kernel lists as our table's content, without backends, until it was compared; "" when that is not known. */
   nftListing: string;
 };
+
+/** Backends by the number that draws them. */
+export type Slots = readonly string[];
+/** By name of their chain and map. */
+export type Choices = ReadonlyMap<string, Slots>;
 
 export type VxlanState = { readonly vni: number; readonly port: number; readonly local: string };
 
@@ -146,5 +153,6 @@ export const freshNamespace = (): NamespaceState => ({
   fdb: new Map(),
   sysctls: new Map(),
   nftDigest: "",
+  nftChoices: new Map(),
   nftListing: "",
 });

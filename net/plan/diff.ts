@@ -16,6 +16,7 @@ import {
   type RouteState,
 } from "#net/model/host-state.ts";
 import { isContainerNs, isOurHostName, isOverlayNs, MARK, outerEndName, peerNsOfMark } from "#net/model/ifname.ts";
+import { choiceChanges } from "#net/plan/nat/choices.ts";
 import type { LinkChange, NetOp } from "#net/plan/op.ts";
 import type { Target, TargetLink, TargetNamespace } from "#net/plan/target.ts";
 
@@ -77,8 +78,11 @@ const diffNamespace = (pass: Pass): void => {
   if (want.ruleset === undefined) {
     if (have.nftDigest !== "") ops.push({ op: "nft-del", ns });
   } else if (have.nftDigest !== want.ruleset.digest) {
-    const { digest, text } = want.ruleset;
-    ops.push({ op: "nft-set", ns, digest, ruleset: text, replaces: have.nftDigest !== "" });
+    const { digest, text, backends } = want.ruleset;
+    ops.push({ op: "nft-set", ns, digest, ruleset: text, backends, replaces: have.nftDigest !== "" });
+  } else {
+    const { changes, after } = choiceChanges(have.nftChoices, want.ruleset);
+    if (changes.length > 0) ops.push({ op: "nft-choices", ns, changes, after });
   }
 };
 

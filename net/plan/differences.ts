@@ -11,6 +11,7 @@ import {
   routeKey,
 } from "#net/model/host-state.ts";
 import { isOverlayNs, peerNsOfMark } from "#net/model/ifname.ts";
+import { backendsOf } from "#net/plan/nat/choices.ts";
 import type { NetOp } from "#net/plan/op.ts";
 import type { Target, TargetLink } from "#net/plan/target.ts";
 
@@ -159,6 +160,15 @@ const differenceOf = (op: NetOp, target: Target, observed: HostState): Found | u
         `ruleset ${op.digest}`,
         have?.nftDigest === "damaged" ? "something else" : `ruleset ${have?.nftDigest}`,
       );
+    case "nft-choices": {
+      const changed = op.changes.map((change) => ({ name: change.choice.name, ...backendsOf(change) }));
+      const list = (key: "added" | "removed"): string =>
+        changed.flatMap((each) => (each[key].length === 0 ? [] : `${each[key].join(", ")} in ${each.name}`)).join("; ");
+      const [expected, found] = [list("added"), list("removed")];
+      const object = "backends in table inet tswarm";
+      if (found === "") return missing("nftables", object, expected);
+      return expected === "" ? unexpected("nftables", object, found) : differs("nftables", object, expected, found);
+    }
     case "nft-del":
       return unexpected("nftables", "table inet tswarm");
   }

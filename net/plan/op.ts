@@ -1,7 +1,8 @@
 // One change of the kernel. Names and values only, never file descriptors or indexes, so that a plan can be printed,
 // compared, and carried out later or elsewhere. Every op names the namespace it acts in; "" is the host's.
 
-import type { RouteState, RuleState, UpperState, VxlanState } from "#net/model/host-state.ts";
+import type { Choices, RouteState, RuleState, UpperState, VxlanState } from "#net/model/host-state.ts";
+import type { ChoiceChange } from "#net/plan/nat/choices.ts";
 
 export type NewLink =
   | { readonly kind: "bridge"; readonly mac: string; readonly mtuBytes: number }
@@ -70,7 +71,15 @@ export type NetOp =
       readonly ns: string;
       readonly digest: string;
       readonly ruleset: string;
+      readonly backends: Choices;
       readonly replaces: boolean;
+    }
+  /** Backends in our table, in one transaction that changes nothing else. `after`: all that it has then. */
+  | {
+      readonly op: "nft-choices";
+      readonly ns: string;
+      readonly changes: readonly ChoiceChange[];
+      readonly after: Choices;
     }
   | { readonly op: "nft-del"; readonly ns: string };
 

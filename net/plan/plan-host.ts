@@ -1,8 +1,8 @@
 // The planner of a host: what should be, what is, and the changes that make the second equal to the first. Pure; planning
 // again after all changes were made gives none, and so does planning after a crash anywhere in between and making the rest.
 
-import type { Driver, HostNetwork, HostNetworks, RemoteEndpoint } from "#net/model/host-networks.ts";
-import type { HostState } from "#net/model/host-state.ts";
+import type { Driver, HostNetwork, HostNetworks, LocalContainer, RemoteEndpoint } from "#net/model/host-networks.ts";
+import type { HostState, NamespaceState } from "#net/model/host-state.ts";
 import { planContainer } from "#net/plan/container.ts";
 import { diff } from "#net/plan/diff.ts";
 import { planBridge } from "#net/plan/drivers/bridge.ts";
@@ -11,6 +11,7 @@ import { planHostNetwork } from "#net/plan/drivers/host.ts";
 import { planMacvlan } from "#net/plan/drivers/macvlan.ts";
 import { planNone } from "#net/plan/drivers/none.ts";
 import { planOverlay } from "#net/plan/drivers/overlay.ts";
+import { nowhere, type Placed } from "#net/plan/nat/choices.ts";
 import { type Door, hostRuleset } from "#net/plan/nat/masquerade.ts";
 import { vipRuleset } from "#net/plan/nat/vip.ts";
 import type { NetOp } from "#net/plan/op.ts";
@@ -68,10 +69,10 @@ export const targetOf = (desired: HostNetworks, observed: HostState, limits: Lim
     const door = DRIVERS[network.driver](on, target);
     if (door !== undefined) doors.push(door);
   }
-  const rulesetFor = rulesetsByNetworks();
+  const rulesetFor = rulesetsByNetworks(desired.containers, observed);
   for (const container of desired.containers)
     if (container.netns !== "") planContainer(container, networks, rulesetFor, target);
-  host.ruleset = hostRuleset(doors, desired.published);
+  host.ruleset = hostRuleset(doors, desired.published, placedIn(observed.namespaces.get("")));
   if (desired.published.length > 0)
     for (const { link } of doors) host.sysctls.set(`net/ipv4/conf/${link}/route_localnet`, "1");
   return target;
@@ -84,12 +85,32 @@ const attachmentsByNetwork = (desired: HostNetworks): ReadonlyMap<string, readon
   return Map.groupBy(all, ({ attachment }) => attachment.networkId);
 };
 
-/** Containers on the same networks have the same rules: they are written once per combination. */
-const rulesetsByNetworks = (): ((on: readonly HostNetwork[]) => Ruleset | undefined) => {
+/**
+ * Containers on the same networks have the same rules: they are written once per combination, with the backends arranged as
+ * in a container that has them already. So also new containers get that arrangement, and a change is the same for all.
+ */
+const rulesetsByNetworks = (
+  containers: readonly LocalContainer[],
+  { namespaces }: HostState,
+): ((on: readonly HostNetwork[]) => Ruleset | undefined) => {
+  const existing = new Map<string, NamespaceState>();
+  for (const { netns, attachments } of containers) {
+    const state = namespaces.get(netns);
+    const key = attachments.map(({ networkId }) => networkId).join(" ");
+    if (state !== undefined && state.nftChoices.size > 0 && !existing.has(key)) existing.set(key, state);
+  }
   const known = new Map<string, Ruleset | undefined>();
   return (on) => {
     const key = on.map((network) => network.id).join(" ");
-    if (!known.has(key)) known.set(key, vipRuleset(on.flatMap((network) => network.services)));
+    if (!known.has(key)) {
+      const services = on.flatMap((network) => network.services);
+      known.set(key, vipRuleset(services, placedIn(existing.get(key))));
+    }
     return known.get(key);
   };
 };
+
+const placedIn =
+  (state: NamespaceState | undefined): Placed =>
+  (name) =>
+    state?.nftChoices.get(name) ?? nowhere(name);

@@ -1,6 +1,7 @@
 // An op as one line that a person who knows iproute2 can read. For logs, reports, dry runs and goldens.
 
 import { MAIN_TABLE } from "#net/model/host-state.ts";
+import { backendsOf, type ChoiceChange } from "#net/plan/nat/choices.ts";
 import type { LinkChange, NetOp, NewLink } from "#net/plan/op.ts";
 
 export const render = (op: NetOp): string => {
@@ -36,12 +37,20 @@ export const render = (op: NetOp): string => {
       return `${where}: ${words(op.op)} ${op.mac} dev ${op.link} dst ${op.vtep}`;
     case "nft-set":
       return `${where}: nft ${op.replaces ? "replace" : "set"} ${op.digest}`;
+    case "nft-choices":
+      return `${where}: nft choose ${op.changes.map(renderChoice).join(", ")}`;
     case "nft-del":
       return `${where}: nft del`;
   }
 };
 
 export const renderPlan = (ops: readonly NetOp[]): string => ops.map((op) => `${render(op)}\n`).join("");
+
+/** "vip_10_1_0_100 + 10.1.0.9 - 10.1.0.2". */
+const renderChoice = (change: ChoiceChange): string => {
+  const { added, removed } = backendsOf(change);
+  return [change.choice.name, ...added.map((b) => `+ ${b}`), ...removed.map((b) => `- ${b}`)].join(" ");
+};
 
 const words = (name: string): string => name.replace("-", " ");
 

@@ -4,6 +4,7 @@
 import {
   type AddressState,
   addressKey,
+  type Choices,
   type FdbState,
   fdbKey,
   type NeighbourState,
@@ -15,6 +16,7 @@ import {
   type UpperState,
   type VxlanState,
 } from "#net/model/host-state.ts";
+import type { PlacedChoice } from "#net/plan/nat/choices.ts";
 
 export type TargetLink = {
   readonly name: string;
@@ -48,7 +50,15 @@ export type TargetNamespace = {
   ruleset: Ruleset | undefined;
 };
 
-export type Ruleset = { readonly digest: string; readonly text: string };
+export type Ruleset = {
+  /** Of everything but the backends. */
+  readonly digest: string;
+  /** All of it. */
+  readonly text: string;
+  readonly choices: readonly PlacedChoice[];
+  /** Of the choices, by name. */
+  readonly backends: Choices;
+};
 
 export type Target = Map<string, TargetNamespace>;
 

@@ -4,6 +4,7 @@
 import { familyOf, splitPrefix } from "#net/model/cidr.ts";
 import type { PublishedPort } from "#net/model/host-networks.ts";
 import { OVERLAY_UPLINK } from "#net/model/ifname.ts";
+import type { Placed } from "#net/plan/nat/choices.ts";
 import { publishRules } from "#net/plan/nat/publish.ts";
 import { anyOf, type Chain, makeRuleset, quoted } from "#net/plan/nat/ruleset.ts";
 import type { Ruleset } from "#net/plan/target.ts";
@@ -30,10 +31,14 @@ export type DoorPrefix = {
 /** A link of ours in the host's namespace behind which containers are: a bridge, or the way out of an overlay. */
 export type Door = { readonly link: string; readonly prefixes: readonly DoorPrefix[]; readonly internal: boolean };
 
-/** In the host's namespace. */
-export const hostRuleset = (doors: readonly Door[], published: readonly PublishedPort[]): Ruleset | undefined => {
+/** In the host's namespace. `placed`: in its table. */
+export const hostRuleset = (
+  doors: readonly Door[],
+  published: readonly PublishedPort[],
+  placed: Placed,
+): Ruleset | undefined => {
   if (doors.length === 0) return undefined;
-  const publish = publishRules(published, doors);
+  const publish = publishRules(published, doors, placed);
   const all = anyOf(quoted(doors.map((door) => door.link)));
   const internal = anyOf(quoted(doors.filter((door) => door.internal).map((door) => door.link)));
   const hasInternal = doors.some((door) => door.internal);
@@ -64,7 +69,7 @@ export const hostRuleset = (doors: readonly Door[], published: readonly Publishe
       rules: [...publish.postrouting, ...masquerade],
     },
   ];
-  return makeRuleset(chains);
+  return makeRuleset(chains, publish.choices);
 };
 
 const ipOf = (prefix: string): string => (familyOf(splitPrefix(prefix).address) === 4 ? "ip" : "ip6");

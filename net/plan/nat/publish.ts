@@ -7,6 +7,7 @@
 
 import { contains, familyOf, splitPrefix } from "#net/model/cidr.ts";
 import type { PublishedPort } from "#net/model/host-networks.ts";
+import { arrange, type Placed, type PlacedChoice } from "#net/plan/nat/choices.ts";
 import type { Door } from "#net/plan/nat/masquerade.ts";
 import { anyOf, type Chain, quoted } from "#net/plan/nat/ruleset.ts";
 
@@ -18,21 +19,29 @@ const FAMILIES = [
 
 export type PublishRules = {
   readonly chains: readonly Chain[];
+  readonly choices: readonly PlacedChoice[];
   /** Before every other rule of their chains. */
   readonly forward: readonly string[];
   readonly postrouting: readonly string[];
 };
 
 /** `doors`: the links behind which backends are. */
-export const publishRules = (published: readonly PublishedPort[], doors: readonly Door[]): PublishRules => {
-  if (published.length === 0) return { chains: [], forward: [], postrouting: [] };
+export const publishRules = (
+  published: readonly PublishedPort[],
+  doors: readonly Door[],
+  placed: Placed,
+): PublishRules => {
+  if (published.length === 0) return { chains: [], choices: [], forward: [], postrouting: [] };
   const isRouted: IsRouted = (address) =>
     doors.some(({ prefixes }) => prefixes.some(({ prefix, routed }) => routed && contains(prefix, address)));
   const links = anyOf(quoted(doors.map(({ link }) => link)));
   const dispatch = "fib daddr type local jump published";
   return {
     chains: [
-      ...published.map((port) => ({ name: chainName(port), rules: translate(port, isRouted) })),
+      ...published.map((port) => ({
+        name: chainName(port),
+        rules: familiesOf(port).map(({ family, ip }) => `meta nfproto ipv${family} goto ${choiceName(port, ip)}`),
+      })),
       { name: PUBLISHED, rules: dispatchRules(published) },
       // A container could otherwise reach what listens on the host's loopback address only: see `route_localnet`.
       {
@@ -44,6 +53,7 @@ export const publishRules = (published: readonly PublishedPort[], doors: readonl
       { name: "output", hook: "nat hook output priority -100", rules: ["ip6 daddr ::1 accept", dispatch] },
       ...unanswered(published),
     ],
+    choices: published.flatMap((port) => choicesOf(port, isRouted, placed)),
     forward: ["ct status dnat accept", ...published.flatMap((port) => open(port, isRouted))],
     postrouting: [
       `ip saddr 127.0.0.0/8 oifname ${links} masquerade`,
@@ -96,14 +106,19 @@ const open = (port: PublishedPort, isRouted: IsRouted): string[] =>
       .map((address) => `${ip} daddr ${address} ${port.protocol} dport ${port.target} accept`),
   );
 
-const translate = (port: PublishedPort, isRouted: IsRouted): string[] =>
-  FAMILIES.flatMap(({ family, ip }) => {
-    const addresses = addressesOf(port, family).filter((address) => !isRouted(address));
-    if (addresses.length === 0) return [];
-    const only = family === 4 ? "meta nfproto ipv4" : "meta nfproto ipv6";
-    const choice = anyOf(addresses.map((address, i) => `${i} : ${address} . ${port.target}`));
-    return [`${only} meta l4proto ${port.protocol} dnat ${ip} to numgen random mod ${addresses.length} map ${choice}`];
+/** A port of one address is reached by its family only. */
+const familiesOf = ({ hostIp }: PublishedPort) =>
+  FAMILIES.filter(({ family }) => hostIp === "" || family === familyOf(hostIp));
+
+const choicesOf = (port: PublishedPort, isRouted: IsRouted, placed: Placed): PlacedChoice[] =>
+  familiesOf(port).map(({ family, ip }) => {
+    const name = choiceName(port, ip);
+    const backends = addressesOf(port, family).filter((address) => !isRouted(address));
+    const { protocol, target } = port;
+    return { name, family, port: { protocol, target }, slots: arrange(placed(name), backends) };
   });
+
+const choiceName = (port: PublishedPort, ip: string): string => `${chainName(port)}_${ip}`;
 
 const chainName = ({ protocol, port, hostIp }: PublishedPort): string =>
   `${protocol}_${port}${hostIp === "" ? "" : `_${hostIp.replaceAll(/[.:]/g, "_")}`}`;

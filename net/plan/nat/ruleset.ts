@@ -1,8 +1,10 @@
 // A ruleset is the whole content of our table `inet tswarm` in one namespace, replaced in one transaction; established
-// connections go on, because their translation is in conntrack. Every base chain ends with a rule that carries the digest of
-// the text, so a dump shows whether the table is still the one that was written: a flush takes the rules with it.
+// connections go on, because their translation is in conntrack. Every base chain ends with a rule that carries a digest,
+// so a dump shows whether the table is still the one that was written: a flush takes the rules with it. The digest is of
+// everything but the backends, which are changed one by one and can be read from their maps.
 
 import { digestHex } from "#net/model/digest.ts";
+import { choiceRule, type PlacedChoice, renderMap } from "#net/plan/nat/choices.ts";
 import type { Ruleset } from "#net/plan/target.ts";
 
 export const TABLE = "inet tswarm";
@@ -15,12 +17,17 @@ export type Chain = {
   readonly rules: readonly string[];
 };
 
-/** No chains: no table. */
-export const makeRuleset = (chains: readonly Chain[]): Ruleset | undefined => {
+/** No chains: no table. `choices`: each has a chain and a map besides. */
+export const makeRuleset = (chains: readonly Chain[], choices: readonly PlacedChoice[] = []): Ruleset | undefined => {
   if (chains.length === 0) return undefined;
-  const digest = digestHex(JSON.stringify(chains));
-  const body = chains.map((chain) => renderChain(chain, digest)).join("");
-  return { digest, text: `table ${TABLE} {\n${body}}\n` };
+  const digest = digestHex(JSON.stringify([chains, choices.map(({ slots: _, ...choice }) => choice)]));
+  const chainsOfChoices = choices.map((choice) => ({ name: choice.name, rules: [choiceRule(choice)] }));
+  const body = [
+    ...choices.map(renderMap),
+    ...[...chainsOfChoices, ...chains].map((chain) => renderChain(chain, digest)),
+  ].join("");
+  const backends = new Map(choices.map(({ name, slots }) => [name, slots]));
+  return { digest, text: `table ${TABLE} {\n${body}}\n`, choices, backends };
 };
 
 /** Alone, or before a ruleset in the same transaction. Adding an existing table is no error, so this is valid without one. */
