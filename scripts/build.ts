@@ -51,6 +51,7 @@ require("./tsctl-main.cjs");
 const PROCESSES = {
   agent: "node-agent/main.ts",
   manager: "control-plane/manager/main.ts",
+  recovery: "control-plane/recovery/main.ts",
   networking: "net/exec/worker.ts",
   layers: "node-agent/images/layer-worker.ts",
 };

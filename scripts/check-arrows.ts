@@ -42,7 +42,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "control-plane": ["base", "proto", "net/model", "net/ipam", "control-plane"],
   "node-agent/task": ["base", "proto/gen"],
   "node-agent": ["base", "proto", "net", "node-agent"],
-  tsctl: ["base", "proto", "control-plane/specs", "control-plane/stack"],
+  tsctl: ["base", "proto", "control-plane/specs", "control-plane/stack", "control-plane/backup"],
   "test-cluster": ["base", "proto", "net", "control-plane", "node-agent", "tsctl", "test-cluster"],
   bench: ["base", "proto", "net", "control-plane", "node-agent", "tsctl", "test-cluster"],
   scripts: ["base", "proto", "tsctl"],

@@ -50,6 +50,15 @@ export type Cli = {
   read(path: string): Promise<Uint8Array>;
   /** A file in pieces; "-" is standard input. */
   pieces(path: string): AsyncIterable<Uint8Array>;
+  /**
+   * Writes a file that only the user can read. It gets its name, and replaces one that has it, when all of it is on the disk
+   * and `check`, which gets what was written, did not throw.
+   */
+  save(
+    path: string,
+    pieces: AsyncIterable<Uint8Array>,
+    check: (written: AsyncIterable<Uint8Array>) => Promise<void>,
+  ): Promise<void>;
   readonly contexts: ContextFiles;
   /** Of this program. */
   version(): string;

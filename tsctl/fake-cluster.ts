@@ -196,7 +196,7 @@ export type Ran = { out: string; err: string; code: number };
 
 export type FakeOptions = {
   readonly env?: Record<string, string>;
-  readonly files?: Record<string, string>;
+  readonly files?: Record<string, string | Uint8Array>;
   readonly config?: Configuration;
   readonly testCluster?: Context;
   readonly tty?: boolean;
@@ -204,6 +204,8 @@ export type FakeOptions = {
   readonly interrupt?: AbortSignal;
   readonly control?: Partial<Control>;
   readonly quorum?: Partial<Quorum>;
+  /** Files that were written. */
+  readonly saved?: Map<string, Uint8Array>;
   /** What is typed. */
   readonly input?: string | AsyncIterable<Uint8Array>;
   /** Resolves when the reader of standard output goes on reading; by default it always reads. */
@@ -232,7 +234,7 @@ export const tsctl = async (
   const read = async (path: string) => {
     const text = options.files?.[path];
     if (text === undefined) throw new Error("no such file");
-    return Buffer.from(text);
+    return typeof text === "string" ? Buffer.from(text) : text;
   };
   const cli: Cli = {
     out: sink("out"),
@@ -262,6 +264,16 @@ export const tsctl = async (
     read,
     pieces: async function* (path) {
       yield await read(path);
+    },
+    save: async (path, pieces, check) => {
+      const written: Uint8Array[] = [];
+      for await (const piece of pieces) written.push(piece);
+      await check(
+        (async function* () {
+          yield* written;
+        })(),
+      );
+      options.saved?.set(path, Buffer.concat(written));
     },
     contexts: {
       configPath: "/config.json",

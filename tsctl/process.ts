@@ -145,6 +145,10 @@ export const processCli = (root: string, choice: () => ContextChoice): Cli => {
       return Buffer.concat(chunks);
     },
     pieces: (path) => (path === "-" ? standardInput() : createReadStream(path)),
+    save: async (path, pieces, check) => {
+      const { saveChecked } = await import("#tsctl/save-checked.ts");
+      await saveChecked(path, pieces, check);
+    },
     contexts,
     version: () => readJson<{ version: string }>(join(root, "package.json"))?.version ?? "unknown",
     exit: (code) => {

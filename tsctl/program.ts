@@ -1,10 +1,13 @@
 // All commands of tsctl, in the groups of its help.
 import { Command, CommanderError } from "commander";
 import type { Cli, Verb } from "#tsctl/cli.ts";
+import { clusterBackup } from "#tsctl/cluster/backup.ts";
 import { clusterInit } from "#tsctl/cluster/init.ts";
 import { clusterJoin } from "#tsctl/cluster/join.ts";
 import { clusterJoinToken } from "#tsctl/cluster/join-token.ts";
 import { clusterLeave } from "#tsctl/cluster/leave.ts";
+import { clusterRecover } from "#tsctl/cluster/recover.ts";
+import { clusterRestore } from "#tsctl/cluster/restore.ts";
 import { clusterStatus } from "#tsctl/cluster/status.ts";
 import { containerInspect } from "#tsctl/container/inspect.ts";
 import { containerPs } from "#tsctl/container/ps.ts";
@@ -112,7 +115,16 @@ const NOUNS: readonly Noun[] = [
     name: "cluster",
     text: "Make, join and leave a cluster",
     group: "Cluster:",
-    verbs: [clusterInit, clusterJoin, clusterLeave, clusterJoinToken, clusterStatus],
+    verbs: [
+      clusterInit,
+      clusterJoin,
+      clusterLeave,
+      clusterJoinToken,
+      clusterStatus,
+      clusterBackup,
+      clusterRestore,
+      clusterRecover,
+    ],
   },
   {
     name: "node",

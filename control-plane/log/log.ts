@@ -43,6 +43,8 @@ export type LogHealth = {
   readonly pending: number;
   /** When a member was heard last, by its raft id, in ms since the epoch; those not heard since the start are missing. */
   readonly heard: ReadonlyMap<number, number>;
+  /** Of all that are or were members. */
+  readonly raftIds: readonly number[];
 };
 
 export type StateMachine = {

@@ -71,6 +71,7 @@ export const createMemoryLog = (machine: StateMachine): MemoryLog => {
     health: () => ({
       ...{ sync: null, snapshot: null, firstIndex: 1, lastIndex: entries.length, pending: 0, heard: new Map() },
       role: status.isLeader ? "leader" : "follower",
+      raftIds: status.members.map((m) => m.raftId),
     }),
     onStatus(listener) {
       listeners.add(listener);

@@ -26,6 +26,7 @@ import { createReplicatedState } from "#control-plane/manager/replicated-state.t
 import { folderBytes } from "#control-plane/quorum/folder-bytes.ts";
 import { createQuorumService } from "#control-plane/quorum/quorum-service.ts";
 import { nodeWrappingKey } from "#control-plane/raft-host/key-file.ts";
+import { settleFolders } from "#control-plane/recovery/folder-swap.ts";
 import { createState } from "#control-plane/state/state.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
 import { ControlDefinition } from "#proto/gen/control.ts";
@@ -60,11 +61,13 @@ const main = async (): Promise<void> => {
     return channel;
   };
 
+  settleFolders(config.dataDir);
   const keys = openMemberKeys(join(config.dataDir, "raft"), identity);
   const replicated = createReplicatedState(createState(), realClock, systemRandom);
   const server = new Server({ "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 64 << 20 });
   const local = new Server();
 
+  let leadership: Leadership | undefined;
   const log = await openManagerLog({
     config,
     identity,
@@ -75,10 +78,11 @@ const main = async (): Promise<void> => {
     clock: realClock,
     random: systemRandom,
     logger,
+    // It may have been one of a majority that another manager was recovered from, and lead that still.
+    onRemoved: () => leadership?.stop(),
   });
   replicated.attach(log);
 
-  let leadership: Leadership | undefined;
   const dispatcher = createDispatcher({
     replicated,
     clock: realClock,

@@ -33,6 +33,8 @@ export type OpenLog = {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** The others go on without this manager. */
+  readonly onRemoved: () => void;
 };
 
 const joinCluster = async ({
@@ -73,8 +75,9 @@ const newCluster = ({ config, identity }: OpenLog): { raftId: number; beginning:
 };
 
 export const openManagerLog = async (options: OpenLog): Promise<ReplicatedLog> => {
-  const { config, identity, credentials, server, keys, replicated, clock, random, logger } = options;
+  const { config, identity, credentials, server, keys, replicated, clock, random, logger, onRemoved } = options;
   const dir = join(config.dataDir, "raft");
+  let removed = false;
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const member = readRaftIdentity(dir);
   const open = (raftId: number, beginning: Beginning | null): Promise<RaftLog> =>
@@ -95,7 +98,12 @@ export const openManagerLog = async (options: OpenLog): Promise<ReplicatedLog> =
         process.exit(1);
       },
       onRemoved() {
-        logger.warn("this manager was removed from the quorum");
+        if (removed) return;
+        removed = true;
+        logger.error("this manager was removed from the cluster", {
+          remedy: "demote it, or run `tsctl cluster leave --force` on it, then join again",
+        });
+        onRemoved();
       },
     });
   const openNew = async (): Promise<RaftLog> => {

@@ -1,7 +1,10 @@
 // What this manager answers itself, whoever leads.
 import type { Client } from "@grpc/grpc-js";
 import type { Clock } from "#base/clock.ts";
+import { TswarmError } from "#base/errors.ts";
+import { VERSION } from "#base/version.ts";
 import { withoutSecrets } from "#control-plane/api/without-secrets.ts";
+import { encodeBackup } from "#control-plane/backup/format.ts";
 import type { ReplicatedLog } from "#control-plane/log/log.ts";
 import { quorumView } from "#control-plane/quorum/status.ts";
 import type { State } from "#control-plane/state/types.ts";
@@ -69,6 +72,16 @@ export const createQuorumService = (options: QuorumOptions): Handlers<QuorumDefi
         nodes: state.count("node"),
       };
     },
-    async *backup() {},
+    async *backup() {
+      await log.readBarrier();
+      const cluster = state.cluster();
+      if (cluster === undefined)
+        throw new TswarmError("unavailable", "the cluster is being set up: try again in a moment");
+      const { raftIds } = log.health();
+      const { id: clusterId } = cluster;
+      const header = { clusterId, createdAt: clock.now(), index: state.index, version: VERSION, raftIds: [...raftIds] };
+      // The state is captured here; what is committed while it travels is in the next backup.
+      for (const data of encodeBackup(header, state.snapshot())) yield { data };
+    },
   };
 };

@@ -180,7 +180,7 @@ export class RaftLoop {
     return new TswarmError("not_leader", `this manager is not the leader; ${where}`, leaderAddr ? { leaderAddr } : {});
   }
 
-  health(): Omit<LogHealth, "role" | "heard"> {
+  health(): Omit<LogHealth, "role" | "heard" | "raftIds"> {
     const { firstIndex, lastIndex } = this.node.status();
     const current = this.#snapshots.current;
     const snapshot =

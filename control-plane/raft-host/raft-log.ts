@@ -91,6 +91,7 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
       ...loop.health(),
       role: removed ? "removed" : conf.learners.includes(raftId) ? "learner" : own,
       heard,
+      raftIds: [...conf.voters, ...conf.learners, ...conf.removed],
     };
   };
 

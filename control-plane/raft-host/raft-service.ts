@@ -50,8 +50,10 @@ export const raftServiceHandlers = (
   host: TransportHost,
   authorize: (call: AnyCall, method: "messages" | "snapshot" | "join", joining?: string) => void,
 ): grpc.UntypedServiceImplementation => {
-  const checkAddressed = (clusterId: string, to: number): void => {
+  const checkCluster = (clusterId: string): void => {
     if (clusterId !== host.clusterId) throw new TswarmError("forbidden", "the sender belongs to another cluster");
+  };
+  const checkAddressed = (to: number): void => {
     if (to !== host.raftId) throw new TswarmError("forbidden", `this is member ${host.raftId}, not ${to}`);
   };
   const removedStatus = (): grpc.StatusObject => {
@@ -81,11 +83,13 @@ export const raftServiceHandlers = (
     }
     call.on("data", (frame: Frame) => {
       try {
-        checkAddressed(frame.clusterId, frame.to);
+        checkCluster(frame.clusterId);
+        // Before it is looked at whom it means: after a recovery this member has another id than a removed one knows.
         if (host.isRemoved(frame.from)) {
           call.emit("error", removedStatus());
           return;
         }
+        checkAddressed(frame.to);
         if (from === 0) {
           from = frame.from;
           streams.set(from, call);
@@ -114,7 +118,8 @@ export const raftServiceHandlers = (
       const first = (await parts.next()).value?.part as SnapshotPart["part"];
       if (first?.$case !== "start") throw new TswarmError("invalid", "a snapshot begins with its start");
       const { clusterId, from, to, term } = first.value;
-      checkAddressed(clusterId, to);
+      checkCluster(clusterId);
+      checkAddressed(to);
       await host.receiveSnapshot(from, term, dataOf(parts));
     };
     receive().then(

@@ -1,12 +1,11 @@
 // What this node says about itself.
 import { arch, availableParallelism, release, totalmem } from "node:os";
+import { VERSION } from "#base/version.ts";
 import { listListeners } from "#net/kernel/listeners.ts";
 import type { ImageStore } from "#node-agent/images/store.ts";
 import { hostRoutes } from "#node-agent/local/host-routes.ts";
 import type { Wiring } from "#node-agent/wiring/wiring.ts";
 import { type HostPort, type NodeDescription, PortProtocol } from "#proto/gen/types.ts";
-
-export const VERSION = "0.1.0";
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: "amd64", arm64: "arm64" };
 

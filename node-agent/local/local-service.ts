@@ -33,6 +33,10 @@ export const createLocalService = ({
     await node.leave(force);
     return {};
   },
+  recover: (request) => node.recover(request),
+  restore: async () => {
+    throw refuse("unsupported", "node", "it can't restore yet", "Wait for the next version");
+  },
   async info() {
     return {
       ...node.info(),

@@ -95,6 +95,8 @@ describe("membership of a node", () => {
     const starts: string[] = [];
     const events: string[] = [];
     const failing: (TswarmError | undefined)[] = [];
+    /** What the recovery process answers. */
+    const recoveries: unknown[] = [];
     let sessions: SessionOptions[] = [];
     const node: ClusterNode = createClusterNode({
       config: {
@@ -126,6 +128,12 @@ describe("membership of a node", () => {
             },
           };
         },
+        runRecovery: async <T>(request: object) => {
+          events.push(`recovery ${(request as { kind: string }).kind}`);
+          const answer = recoveries.shift();
+          if (answer instanceof Error) throw answer;
+          return answer as T;
+        },
         startManagerProcess(args) {
           starts.push(args.find((a) => a.startsWith("--join="))!);
           const error = failing.shift();
@@ -140,7 +148,7 @@ describe("membership of a node", () => {
         },
       },
     });
-    return { node, clock, starts, events, failing, sessions: () => sessions };
+    return { node, clock, starts, events, failing, recoveries, sessions: () => sessions };
   };
   const join_ = (token: string, remoteAddrs = [cluster.address]) => JoinRequest.fromPartial({ token, remoteAddrs });
   const left = () => readdirSync(dir);
@@ -293,6 +301,41 @@ describe("membership of a node", () => {
       own.forceShutdown();
       await second.node.stop();
     }
+  });
+
+  it("recovers as the only manager: stops its own, starts it from the new log, and forgets the others", async () => {
+    const { node, starts, events, recoveries, sessions } = agent();
+    await node.init(InitRequest.fromPartial({}));
+    const [old] = sessions();
+    const others = ["127.0.0.1:1", `${OWN}:2377`, "127.0.0.1:2"];
+    old!.onManagers(others, "", undefined);
+    recoveries.push({ without: ["beta"], kept: "/kept", index: 7 });
+    const answer = await node.recover({ unlockKey: "" });
+    expect(answer).to.deep.equal({ nodeId: node.info().nodeId, without: ["beta"], kept: "/kept", index: 7 });
+    expect(events.slice(-2)).to.deep.equal(["manager stops", "recovery recover"]);
+    expect(starts).to.have.length(2);
+    expect(node.info().managerAddrs).to.deep.equal([`${OWN}:2377`]);
+    // The old session may prefer a manager that is left out.
+    expect(sessions()).to.have.length(1).and.not.include(old);
+  });
+
+  it("a recovery that fails leaves everything as it was, and the manager starts again", async () => {
+    const { node, starts, recoveries, sessions } = agent();
+    await node.init(InitRequest.fromPartial({}));
+    sessions()[0]!.onManagers([`${OWN}:2377`, "127.0.0.1:1"], "", undefined);
+    recoveries.push(new TswarmError("internal", "the log is damaged"));
+    expect((await refusal(node.recover({ unlockKey: "" }))).message).to.equal("the log is damaged");
+    expect(starts).to.have.length(2);
+    expect(node.info().managerAddrs).to.deep.equal([`${OWN}:2377`, "127.0.0.1:1"]);
+    expect(sessions()).to.have.length(1);
+  });
+
+  it("only a manager recovers", async () => {
+    const { node, events } = agent();
+    expect((await refusal(node.recover({ unlockKey: "" }))).message).to.contain("not a manager");
+    await node.join(join_(cluster.tokens.worker));
+    expect((await refusal(node.recover({ unlockKey: "" }))).message).to.contain("not a manager");
+    expect(events).not.to.include("recovery recover");
   });
 
   it("one change of membership at a time", async () => {

@@ -16,12 +16,22 @@ import type { Random } from "#base/random.ts";
 import type { AgentConfig } from "#node-agent/config.ts";
 import { advertiseAddress, hostAddresses, hostPort, listenAddress } from "#node-agent/local/advertise-address.ts";
 import { keepRenewed, type Validity } from "#node-agent/local/certificate-renewal.ts";
+import { refuseWithQuorum } from "#node-agent/local/lost-quorum.ts";
 import { type ManagerProcess, startManagerProcess } from "#node-agent/local/manager-process.ts";
+import { runRecovery } from "#node-agent/local/recovery-process.ts";
 import { requestCertificate } from "#node-agent/local/request-certificate.ts";
 import { resign, withdraw } from "#node-agent/local/step-back.ts";
 import { type Session, type SessionOptions, startSession } from "#node-agent/session/session.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
-import type { InfoResponse, InitRequest, InitResponse, JoinRequest, JoinResponse } from "#proto/gen/node.ts";
+import type {
+  InfoResponse,
+  InitRequest,
+  InitResponse,
+  JoinRequest,
+  JoinResponse,
+  RecoverRequest,
+  RecoverResponse,
+} from "#proto/gen/node.ts";
 import { NodeRole, type NodeSpec } from "#proto/gen/types.ts";
 import { connected, createClient, MANAGER_KEEPALIVE, openChannel } from "#proto/rpc/client.ts";
 import { anonymousCredentials, clientCredentials, fetchCa } from "#proto/rpc/security.ts";
@@ -56,6 +66,7 @@ export type NodeOptions = {
   readonly doubles?: {
     readonly startManagerProcess: typeof startManagerProcess;
     readonly startSession: typeof startSession;
+    readonly runRecovery: typeof runRecovery;
     readonly hostAddresses: () => Map<string, string[]>;
   };
 };
@@ -66,6 +77,8 @@ export type ClusterNode = {
   init(request: InitRequest): Promise<InitResponse>;
   join(request: JoinRequest): Promise<JoinResponse>;
   leave(force: boolean): Promise<void>;
+  /** As a manager whose quorum is lost for good: goes on as the only manager. */
+  recover(request: RecoverRequest): Promise<RecoverResponse>;
   info(): Pick<
     InfoResponse,
     "nodeId" | "clusterId" | "role" | "state" | "error" | "advertiseAddr" | "managerAddrs" | "managerPid"
@@ -87,7 +100,7 @@ const LET_GO_MS = 5_000;
 
 export const createClusterNode = (options: NodeOptions): ClusterNode => {
   const { config, clock, random, logger } = options;
-  const parts = { startManagerProcess, startSession, hostAddresses, ...options.doubles };
+  const parts = { startManagerProcess, startSession, runRecovery, hostAddresses, ...options.doubles };
   const identityDir = join(config.dataDir, "identity");
   const managerDir = join(config.dataDir, "manager");
   const savedPath = join(config.dataDir, "node.json");
@@ -291,17 +304,17 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   };
 
   /** One change of membership at a time, and none half made: what fails takes back what it wrote. */
-  const exclusively = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+  const exclusively = async <T>(what: "enter" | "leave" | "recover", work: () => Promise<T>): Promise<T> => {
     if (busy) throw refuse("conflict", "node", "another init, join or leave is under way", "Wait for it to end");
-    if (what !== "leave" && (membership || loadIdentity(identityDir)))
+    if (what === "enter" && (membership || loadIdentity(identityDir)))
       throw refuse("conflict", "node", "it is already part of a cluster", "Leave it first: tsctl cluster leave");
     busy = true;
     try {
       // What an interrupted init, join or leave has left; above all a log of another cluster.
-      if (what !== "leave") forget();
+      if (what === "enter") forget();
       return await work();
     } catch (error) {
-      if (what !== "leave") {
+      if (what === "enter") {
         session?.stop();
         session = undefined;
         await stopManager();
@@ -361,7 +374,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
     },
 
     init: (request) =>
-      exclusively("init", async () => {
+      exclusively("enter", async () => {
         const { host, port } = advertiseAddress(request.advertiseAddr, parts.hostAddresses());
         const now = clock.now();
         const nodeId = newId(random);
@@ -409,7 +422,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       }),
 
     join: (request) =>
-      exclusively("join", async () => {
+      exclusively("enter", async () => {
         const { caDigest } = parseJoinToken(request.token);
         if (request.remoteAddrs.length === 0)
           throw refuse("invalid", "address", "no manager is named", "tsctl cluster join --token TOKEN ADDRESS:2377");
@@ -449,6 +462,37 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
         await stopManager();
         forget();
         logger.info("left the cluster");
+      }),
+
+    recover: ({ unlockKey }) =>
+      exclusively("recover", async () => {
+        if (membership?.role !== "manager" || !saved)
+          throw refuse(
+            "conflict",
+            "node",
+            "it is not a manager",
+            "Recover on a manager: only these have the cluster's log",
+          );
+        const { nodeId } = membership;
+        const { advertise, managers } = saved;
+        const credentials = clientCredentials(membership);
+        const own = manager && openChannel(`unix:${managerSocket}`);
+        const others = managers.filter((a) => a !== advertise).map((a) => openChannel(a, credentials));
+        await refuseWithQuorum(own, others).finally(() => {
+          for (const channel of [own, ...others]) channel?.close();
+        });
+        logger.warn("goes on as the only manager", { former: managers });
+        await stopManager();
+        try {
+          const request = { kind: "recover", dataDir: managerDir, identityDir, advertise, unlockKey };
+          const recovered = await parts.runRecovery<Omit<RecoverResponse, "nodeId">>(request);
+          save({ ...saved, managers: [advertise] });
+          return { nodeId, ...recovered };
+        } finally {
+          resetChannel();
+          await keepStartingManager();
+          if (!stopped) openSession();
+        }
       }),
 
     info: () => ({

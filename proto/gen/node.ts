@@ -68,6 +68,38 @@ export interface InfoResponse {
   managerPid: number;
 }
 
+export interface RecoverRequest {
+  unlockKey: string;
+}
+
+/** A manager without quorum goes on alone. Names of the managers that it does without, and the folder with what was before. */
+export interface RecoverResponse {
+  nodeId: string;
+  without: string[];
+  kept: string;
+  index: number;
+}
+
+export interface RestorePiece {
+  piece: { $case: "start"; value: RestoreStart } | { $case: "data"; value: Buffer } | undefined;
+}
+
+export interface RestoreStart {
+  advertiseAddr: string;
+  listenAddr: string;
+  unlockKey: string;
+}
+
+export interface RestoreResponse {
+  nodeId: string;
+  clusterId: string;
+  advertiseAddr: string;
+  nodes: number;
+  services: number;
+  networks: number;
+  tasks: number;
+}
+
 export interface LoadImageRequest {
   data: Buffer;
 }
@@ -819,6 +851,439 @@ export const InfoResponse: MessageFns<InfoResponse> = {
   },
 };
 
+function createBaseRecoverRequest(): RecoverRequest {
+  return { unlockKey: "" };
+}
+
+export const RecoverRequest: MessageFns<RecoverRequest> = {
+  encode(message: RecoverRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.unlockKey !== "") {
+      writer.uint32(10).string(message.unlockKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RecoverRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecoverRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.unlockKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RecoverRequest>): RecoverRequest {
+    return RecoverRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RecoverRequest>): RecoverRequest {
+    const message = createBaseRecoverRequest();
+    message.unlockKey = object.unlockKey ?? "";
+    return message;
+  },
+};
+
+function createBaseRecoverResponse(): RecoverResponse {
+  return { nodeId: "", without: [], kept: "", index: 0 };
+}
+
+export const RecoverResponse: MessageFns<RecoverResponse> = {
+  encode(message: RecoverResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    for (const v of message.without) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.kept !== "") {
+      writer.uint32(26).string(message.kept);
+    }
+    if (message.index !== 0) {
+      writer.uint32(32).uint64(message.index);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RecoverResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecoverResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.without.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kept = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.index = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RecoverResponse>): RecoverResponse {
+    return RecoverResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RecoverResponse>): RecoverResponse {
+    const message = createBaseRecoverResponse();
+    message.nodeId = object.nodeId ?? "";
+    message.without = object.without?.map((e) => e) || [];
+    message.kept = object.kept ?? "";
+    message.index = object.index ?? 0;
+    return message;
+  },
+};
+
+function createBaseRestorePiece(): RestorePiece {
+  return { piece: undefined };
+}
+
+export const RestorePiece: MessageFns<RestorePiece> = {
+  encode(message: RestorePiece, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.piece?.$case) {
+      case "start":
+        RestoreStart.encode(message.piece.value, writer.uint32(10).fork()).join();
+        break;
+      case "data":
+        writer.uint32(18).bytes(message.piece.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestorePiece {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestorePiece();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.piece = { $case: "start", value: RestoreStart.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.piece = { $case: "data", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RestorePiece>): RestorePiece {
+    return RestorePiece.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RestorePiece>): RestorePiece {
+    const message = createBaseRestorePiece();
+    switch (object.piece?.$case) {
+      case "start": {
+        if (object.piece?.value !== undefined && object.piece?.value !== null) {
+          message.piece = { $case: "start", value: RestoreStart.fromPartial(object.piece.value) };
+        }
+        break;
+      }
+      case "data": {
+        if (object.piece?.value !== undefined && object.piece?.value !== null) {
+          message.piece = { $case: "data", value: object.piece.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseRestoreStart(): RestoreStart {
+  return { advertiseAddr: "", listenAddr: "", unlockKey: "" };
+}
+
+export const RestoreStart: MessageFns<RestoreStart> = {
+  encode(message: RestoreStart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.advertiseAddr !== "") {
+      writer.uint32(10).string(message.advertiseAddr);
+    }
+    if (message.listenAddr !== "") {
+      writer.uint32(18).string(message.listenAddr);
+    }
+    if (message.unlockKey !== "") {
+      writer.uint32(26).string(message.unlockKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestoreStart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestoreStart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.advertiseAddr = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.listenAddr = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.unlockKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RestoreStart>): RestoreStart {
+    return RestoreStart.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RestoreStart>): RestoreStart {
+    const message = createBaseRestoreStart();
+    message.advertiseAddr = object.advertiseAddr ?? "";
+    message.listenAddr = object.listenAddr ?? "";
+    message.unlockKey = object.unlockKey ?? "";
+    return message;
+  },
+};
+
+function createBaseRestoreResponse(): RestoreResponse {
+  return { nodeId: "", clusterId: "", advertiseAddr: "", nodes: 0, services: 0, networks: 0, tasks: 0 };
+}
+
+export const RestoreResponse: MessageFns<RestoreResponse> = {
+  encode(message: RestoreResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.clusterId !== "") {
+      writer.uint32(18).string(message.clusterId);
+    }
+    if (message.advertiseAddr !== "") {
+      writer.uint32(26).string(message.advertiseAddr);
+    }
+    if (message.nodes !== 0) {
+      writer.uint32(32).uint64(message.nodes);
+    }
+    if (message.services !== 0) {
+      writer.uint32(40).uint64(message.services);
+    }
+    if (message.networks !== 0) {
+      writer.uint32(48).uint64(message.networks);
+    }
+    if (message.tasks !== 0) {
+      writer.uint32(56).uint64(message.tasks);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestoreResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestoreResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.advertiseAddr = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.nodes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.services = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.networks = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.tasks = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RestoreResponse>): RestoreResponse {
+    return RestoreResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RestoreResponse>): RestoreResponse {
+    const message = createBaseRestoreResponse();
+    message.nodeId = object.nodeId ?? "";
+    message.clusterId = object.clusterId ?? "";
+    message.advertiseAddr = object.advertiseAddr ?? "";
+    message.nodes = object.nodes ?? 0;
+    message.services = object.services ?? 0;
+    message.networks = object.networks ?? 0;
+    message.tasks = object.tasks ?? 0;
+    return message;
+  },
+};
+
 function createBaseLoadImageRequest(): LoadImageRequest {
   return { data: Buffer.alloc(0) };
 }
@@ -1412,6 +1877,22 @@ export const NodeLocalDefinition = {
       requestType: LeaveRequest as typeof LeaveRequest,
       requestStream: false,
       responseType: LeaveResponse as typeof LeaveResponse,
+      responseStream: false,
+      options: {},
+    },
+    recover: {
+      name: "Recover",
+      requestType: RecoverRequest as typeof RecoverRequest,
+      requestStream: false,
+      responseType: RecoverResponse as typeof RecoverResponse,
+      responseStream: false,
+      options: {},
+    },
+    restore: {
+      name: "Restore",
+      requestType: RestorePiece as typeof RestorePiece,
+      requestStream: true,
+      responseType: RestoreResponse as typeof RestoreResponse,
       responseStream: false,
       options: {},
     },

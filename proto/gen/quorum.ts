@@ -103,6 +103,19 @@ export interface QuorumStatusResponse {
   warnings: string[];
 }
 
+/** At the beginning of a backup (control-plane/backup). */
+export interface BackupHeader {
+  clusterId: string;
+  /** ms */
+  createdAt: number;
+  /** of the log, up to which everything is in it */
+  index: number;
+  /** of the manager that made it */
+  version: string;
+  /** of all that are or were managers */
+  raftIds: number[];
+}
+
 export interface BackupRequest {
 }
 
@@ -999,6 +1012,123 @@ export const QuorumStatusResponse: MessageFns<QuorumStatusResponse> = {
     message.needed = object.needed ?? 0;
     message.canLose = object.canLose ?? 0;
     message.warnings = object.warnings?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseBackupHeader(): BackupHeader {
+  return { clusterId: "", createdAt: 0, index: 0, version: "", raftIds: [] };
+}
+
+export const BackupHeader: MessageFns<BackupHeader> = {
+  encode(message: BackupHeader, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== "") {
+      writer.uint32(10).string(message.clusterId);
+    }
+    if (message.createdAt !== 0) {
+      writer.uint32(16).uint64(message.createdAt);
+    }
+    if (message.index !== 0) {
+      writer.uint32(24).uint64(message.index);
+    }
+    if (message.version !== "") {
+      writer.uint32(34).string(message.version);
+    }
+    if (message.raftIds.length !== 0) {
+      writer.uint32(42).fork();
+      for (const v of message.raftIds) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupHeader {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupHeader();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.createdAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.index = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag === 40) {
+              message.raftIds.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 42) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.raftIds.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BackupHeader>): BackupHeader {
+    return BackupHeader.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BackupHeader>): BackupHeader {
+    const message = createBaseBackupHeader();
+    message.clusterId = object.clusterId ?? "";
+    message.createdAt = object.createdAt ?? 0;
+    message.index = object.index ?? 0;
+    message.version = object.version ?? "";
+    message.raftIds = object.raftIds?.map((e) => e) || [];
     return message;
   },
 };
