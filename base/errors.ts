@@ -54,6 +54,13 @@ export class TswarmError extends Error {
 export const refuse = (code: ErrorCode, field: string, reason: string, remedy: string): TswarmError =>
   new TswarmError(code, `${field}: ${reason}. ${remedy}.`, { issues: [{ field, reason, remedy }] });
 
+/** For what was written in a format from after this version's time, which knows those up to `known`. */
+export const newerVersion = (what: string, found: number, known: number): TswarmError =>
+  new TswarmError(
+    "unsupported",
+    `${what} has format ${found}, this version knows ${known}: it was written by a newer version; upgrade this manager`,
+  );
+
 /** All refused fields of one input together. Throws when there are any. */
 export const refuseAll = (what: string, issues: readonly Issue[]): void => {
   if (issues.length === 0) return;

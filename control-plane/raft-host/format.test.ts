@@ -8,10 +8,12 @@ import { silentLogger } from "#base/log.ts";
 import { describeEntry, describeMessage } from "#control-plane/raft/describe.ts";
 import { decodeFrame, encodeFrame } from "#control-plane/raft-host/frame-codec.ts";
 import { openMemberFiles } from "#control-plane/raft-host/member-files.ts";
+import { memoryDisk } from "#control-plane/raft-host/memory-disk.ts";
 import { decodeMessage, encodeMessage } from "#control-plane/raft-host/message-codec.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
-import { readSnapshot } from "#control-plane/raft-host/snapshot-file.ts";
+import { checkSnapshot, readSnapshot } from "#control-plane/raft-host/snapshot-file.ts";
 import { testKeys } from "#control-plane/raft-host/test-keys.ts";
+import { decodeRecord } from "#control-plane/raft-host/wal-record.ts";
 
 const testdata = join(import.meta.dirname, "testdata/format-1");
 const stateData = join(import.meta.dirname, "../state/testdata/format-1");
@@ -94,5 +96,43 @@ describe("raft host, what the first version wrote", () => {
       await files.wal.close();
       files.unlock();
     });
+  });
+});
+
+describe("raft host, what a newer version wrote", () => {
+  const refusal = async (run: () => unknown): Promise<void> => {
+    const error = await Promise.resolve()
+      .then(run)
+      .then(
+        () => new Error("it was accepted"),
+        (e) => e,
+      );
+    expect(error).to.have.property("code", "unsupported");
+    expect(error.message).to.match(/newer version.*upgrade this manager/);
+  };
+
+  it("is refused, with what to do: log and snapshot", async () => {
+    await refusal(() => decodeRecord(Buffer.from([1, 3, 1, 0, 1, 0])));
+    const snapshot = memoryDisk(new Map([["/a.snap", Buffer.from("TSWSNAP3 and what nobody knows yet")]]));
+    await refusal(() => checkSnapshot(snapshot, "/a.snap", testKeys()));
+  });
+
+  it("a newer snapshot is no damaged one: the member does not start from an older state", async () => {
+    const disk = memoryDisk();
+    const options = {
+      dir: "/m",
+      disk,
+      logger: silentLogger,
+      segmentBytes: 2048,
+      raftId: 1,
+      clusterId: "c",
+      keys: testKeys(),
+    };
+    const members = [{ raftId: 1, nodeId: "n1", addr: "a:1" }];
+    const files = await openMemberFiles({ ...options, beginning: { kind: "bootstrap", members } });
+    await files.wal.close();
+    const file = disk.open("/m/snap/0000000000000001-00000001.snap", "create");
+    file.write(Buffer.from("TSWSNAP3 and what nobody knows yet"), 0);
+    await refusal(() => openMemberFiles({ ...options, keys: testKeys(2), beginning: null }));
   });
 });

@@ -128,6 +128,7 @@ const newestSnapshot = async (
     try {
       return { file, header: await checkSnapshot(disk, file, keys) };
     } catch (error) {
+      if (error instanceof TswarmError && error.code === "unsupported") throw error;
       logger.error("skipped a damaged snapshot", { file, error });
     }
   }

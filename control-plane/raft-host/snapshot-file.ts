@@ -7,7 +7,7 @@
 // Files of older versions are not encrypted (snapshot-stream.ts); they are read.
 import path from "node:path";
 import { crc32 } from "node:zlib";
-import { TswarmError } from "#base/errors.ts";
+import { newerVersion, TswarmError } from "#base/errors.ts";
 import type { SnapshotMeta } from "#control-plane/raft/types.ts";
 import { ByteReader, ByteWriter } from "#control-plane/raft-host/byte-codec.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
@@ -144,6 +144,8 @@ const open = async (file: string, reader: PieceReader, keys: DataKeys): Promise<
   const magic = await reader.take(MAGIC.length);
   if (magic?.equals(MAGIC)) return decodeSealed(file, reader, keys);
   if (magic?.equals(STREAM_MAGIC)) return decodeStream(file, reader);
+  const newer = /^TSWSNAP([3-9])$/.exec(magic?.toString("latin1") ?? "");
+  if (newer !== null) throw newerVersion(`snapshot ${file}`, Number(newer[1]), 2);
   throw damaged(file, "it does not begin as one");
 };
 

@@ -57,7 +57,7 @@ export type Segment = {
   readonly payloads: readonly Buffer[];
   /** Of each payload. */
   readonly places: readonly Place[];
-  /** Where the good records end. */
+  /** Where the good records end, padding included: it may be missing from a file that was cut off. */
   readonly end: number;
   /** clean: only zeros follow. torn: an unfinished write follows. corrupt: synced bytes are damaged. */
   readonly tail: "clean" | "torn" | "corrupt";
@@ -73,8 +73,6 @@ export const readSegment = (bytes: Buffer): Segment => {
     places.push({ at: end, durable: frame.durable });
     end = frame.end;
   }
-  // The last record's padding may be missing from a cut file.
-  end = Math.min(end, bytes.length);
   return { payloads, places, end, tail: tailAt(bytes, end) };
 };
 

@@ -1,5 +1,5 @@
 // The records of the write-ahead log as bytes. The first byte is the kind.
-import { TswarmError } from "#base/errors.ts";
+import { newerVersion, TswarmError } from "#base/errors.ts";
 import type { Entry, HardState } from "#control-plane/raft/types.ts";
 import { ByteReader, ByteWriter } from "#control-plane/raft-host/byte-codec.ts";
 import type { KeyUse } from "#control-plane/raft-host/keys.ts";
@@ -81,8 +81,8 @@ export const decodeRecord = (payload: Uint8Array): WalRecord => {
   switch (code) {
     case 1: {
       const format = r.byte();
-      if (format !== 1 && format !== FORMAT)
-        throw new TswarmError("unsupported", `log format ${format}: this version knows 1 and ${FORMAT}`);
+      if (format > FORMAT) throw newerVersion("the log", format, FORMAT);
+      if (format === 0) throw new TswarmError("internal", "a log has no format 0");
       const raftId = r.varint();
       const clusterId = Buffer.from(r.bytes()).toString();
       const place = { seq: r.varint(), previousEnd: r.varint() };

@@ -1,17 +1,11 @@
 // Formats of what managers of different versions read of each other. An unknown format stops the manager: to skip a command
 // would part its state from the others'.
-import { TswarmError } from "#base/errors.ts";
+import { newerVersion } from "#base/errors.ts";
 import type { Command } from "#proto/gen/store.ts";
 
 /** The newest formats that this version knows; it writes these. A command without a format has 0. */
 export const COMMAND_FORMAT = 0;
 export const SNAPSHOT_FORMAT = 1;
-
-const newerVersion = (what: string, found: number, known: number): TswarmError =>
-  new TswarmError(
-    "unsupported",
-    `${what} has format ${found}, this version knows ${known}: it was written by a newer version; upgrade this manager`,
-  );
 
 /** Throws `unsupported` when the command is of a later format than this version knows. */
 export const checkFormat = (index: number, { format = 0 }: Command): void => {
