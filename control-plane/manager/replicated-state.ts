@@ -44,9 +44,9 @@ export const createReplicatedState = (state: State, clock: Clock, random: Random
       }
     },
     async restore(snapshot) {
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of snapshot.chunks) chunks.push(chunk);
-      state.restore(snapshot.index, chunks);
+      const restoring = state.beginRestore(snapshot.index);
+      for await (const chunk of snapshot.chunks) restoring.add(chunk);
+      restoring.finish();
     },
     snapshot: () => state.snapshot(),
   };

@@ -30,6 +30,8 @@ const MAGIC = Buffer.from("TSWSNAP2");
 const PURPOSE = "snapshot";
 const BOUND = MAGIC;
 const READ_BYTES = 1 << 18;
+/** One sync of everything at the end would hold up those of the log for long. */
+const SYNC_BYTES = 4 << 20;
 
 export const snapshotName = (meta: SnapshotMeta): string =>
   `${meta.index.toString(16).padStart(16, "0")}-${meta.term.toString(16).padStart(8, "0")}.snap`;
@@ -62,6 +64,7 @@ export const writeSealed = async (
     const salt = keys.salt();
     const sealer = new Sealer(key, salt, PURPOSE);
     let at = 0;
+    let synced = 0;
     const put = (bytes: Uint8Array) => {
       file.write(bytes, at);
       at += bytes.length;
@@ -78,6 +81,10 @@ export const writeSealed = async (
     for await (const chunk of chunks) {
       if (chunk.length === 0) continue;
       seal(chunk);
+      if (at - synced >= SYNC_BYTES) {
+        await file.sync();
+        synced = at;
+      }
       await nextTurn();
     }
     seal(new Uint8Array(0), true);

@@ -3,10 +3,10 @@ import type { Command } from "#proto/gen/store.ts";
 import { applyCommand } from "./apply.ts";
 import { checkFormat, SNAPSHOT_FORMAT } from "./format.ts";
 import { TableReader } from "./read.ts";
-import { captureObjects, decodeSnapshot, encodeSnapshot } from "./snapshot.ts";
+import { captureObjects, encodeSnapshot, SnapshotReader } from "./snapshot.ts";
 import { TableSet } from "./tables.ts";
 import { Transaction } from "./transaction.ts";
-import type { ApplyResult, State, StateBatch, Tx } from "./types.ts";
+import type { ApplyResult, Restoring, State, StateBatch, Tx } from "./types.ts";
 
 /** So many ids of applied commands are remembered: a proposer that repeats itself does so within seconds. */
 const REMEMBERED_COMMANDS = 10_000;
@@ -47,24 +47,36 @@ class MemoryState extends TableReader implements State {
   }
 
   snapshot(): Iterable<Uint8Array> {
-    const objects = captureObjects(this.tables);
+    const captured = captureObjects(this.tables);
     const header = {
       format: SNAPSHOT_FORMAT,
       index: this.#index,
       time: this.#time,
-      objects: objects.length,
+      objects: captured.reduce((sum, { objects }) => sum + objects.length, 0),
       recentCommandIds: [...this.#recent],
     };
-    return encodeSnapshot(header, objects);
+    return encodeSnapshot(header, captured);
   }
 
   restore(index: number, chunks: Iterable<Uint8Array>): void {
-    const { header, tables } = decodeSnapshot(chunks);
-    this.tables = tables;
-    this.#index = index;
-    this.#time = header.time;
-    this.#recent = new Set(header.recentCommandIds);
-    this.#tell({ index, events: [], restored: true });
+    const restoring = this.beginRestore(index);
+    for (const chunk of chunks) restoring.add(chunk);
+    restoring.finish();
+  }
+
+  beginRestore(index: number): Restoring {
+    const reader = new SnapshotReader();
+    return {
+      add: (chunk) => reader.add(chunk),
+      finish: () => {
+        const { header, tables } = reader.finish();
+        this.tables = tables;
+        this.#index = index;
+        this.#time = header.time;
+        this.#recent = new Set(header.recentCommandIds);
+        this.#tell({ index, events: [], restored: true });
+      },
+    };
   }
 
   #remember(id: string): void {

@@ -61,6 +61,9 @@ export type ApplyResult =
   | { readonly ok: true }
   | { readonly ok: false; readonly table: string; readonly id: string; readonly reason: string };
 
+/** The state stays as it was until `finish`, which throws when the pieces were damaged or not all. */
+export type Restoring = { add(chunk: Uint8Array): void; finish(): void };
+
 export interface State extends ReadTx {
   /** Log index of the last applied command. */
   readonly index: number;
@@ -71,6 +74,8 @@ export interface State extends ReadTx {
   /** Captured when called, encoded while iterated: chunks of at most 1 MiB. */
   snapshot(): Iterable<Uint8Array>;
   restore(index: number, chunks: Iterable<Uint8Array>): void;
+  /** The same, piece by piece as they come. */
+  beginRestore(index: number): Restoring;
 }
 
 /** What pure writers get from outside. */
