@@ -15,6 +15,8 @@ export type Bootstrap = {
   readonly caCertificatePem: string;
   readonly joinTokenWorker: string;
   readonly joinTokenManager: string;
+  /** Of a cluster that begins with autolock; else empty. */
+  readonly unlockKey: string;
   readonly spec: Partial<ClusterSpec>;
 };
 
@@ -35,6 +37,7 @@ export const bootstrapCluster = async (dataDir: string, replicated: ReplicatedSt
         caKeyPem: Buffer.from(b.caKeyPem),
         joinTokenWorker: b.joinTokenWorker,
         joinTokenManager: b.joinTokenManager,
+        unlockKey: b.unlockKey,
       });
       registerNode(tx, ctx, { id: b.nodeId, hostname: b.hostname, role: NodeRole.MANAGER, addr: b.addr });
     });

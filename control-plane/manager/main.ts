@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { type Client, Server, ServerCredentials } from "@grpc/grpc-js";
 import { TswarmError } from "#base/errors.ts";
 import { newId } from "#base/ids.ts";
-import { loadIdentity } from "#base/node/identity-files.ts";
+import { loadIdentity, lockedSubject, type Membership } from "#base/node/identity-files.ts";
 import { collectStartGarbage } from "#base/node/start-garbage.ts";
 import { jsonLogger, realClock, systemRandom } from "#base/node/system.ts";
 import { createControlService } from "#control-plane/api/control-service.ts";
@@ -15,9 +15,11 @@ import { managersOnly } from "#control-plane/api/require-manager.ts";
 import { createLeaderLoop } from "#control-plane/controllers/leader-loop.ts";
 import { createDispatcher } from "#control-plane/dispatcher/dispatcher.ts";
 import { createCaService } from "#control-plane/identity/ca-service.ts";
+import { openAgentPipe } from "#control-plane/manager/agent-pipe.ts";
 import { bootstrapCluster } from "#control-plane/manager/bootstrap.ts";
 import { parseManagerConfig } from "#control-plane/manager/config.ts";
 import { findLeader } from "#control-plane/manager/find-leader.ts";
+import { followLock } from "#control-plane/manager/follow-lock.ts";
 import { followLeadership, type Leadership } from "#control-plane/manager/leadership.ts";
 import { openMemberKeys } from "#control-plane/manager/member-keys.ts";
 import { managerMembership } from "#control-plane/manager/membership.ts";
@@ -25,7 +27,6 @@ import { openManagerLog } from "#control-plane/manager/open-log.ts";
 import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
 import { folderBytes } from "#control-plane/quorum/folder-bytes.ts";
 import { createQuorumService } from "#control-plane/quorum/quorum-service.ts";
-import { nodeWrappingKey } from "#control-plane/raft-host/key-file.ts";
 import { settleFolders } from "#control-plane/recovery/folder-swap.ts";
 import { createState } from "#control-plane/state/state.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
@@ -39,17 +40,17 @@ import { addService } from "#proto/rpc/server.ts";
 const config = parseManagerConfig(process.argv.slice(2));
 const logger = jsonLogger((line) => void process.stdout.write(line), config.logLevel).with({ process: "manager" });
 
-/** The agent reads one line from descriptor 3: "ready", or why this process can't serve. */
-const tellAgent = (line: string): void => {
+const agent = openAgentPipe(process.stdin, (line) => {
   try {
     writeSync(3, `${line}\n`);
   } catch {
     // Started by hand: nobody listens.
   }
-};
+});
 
 const main = async (): Promise<void> => {
-  const identity = loadIdentity(config.identityDir);
+  const givenKey = lockedSubject(config.identityDir) ? await agent.unlockKey() : "";
+  const identity = loadIdentity(config.identityDir, givenKey);
   if (!identity)
     throw new TswarmError("invalid", `no certificate in ${config.identityDir}: the node is not part of a cluster`);
   const source = identitySource(identity);
@@ -62,7 +63,7 @@ const main = async (): Promise<void> => {
   };
 
   settleFolders(config.dataDir);
-  const keys = openMemberKeys(join(config.dataDir, "raft"), identity);
+  const keys = openMemberKeys(join(config.dataDir, "raft"), identity, givenKey);
   const replicated = createReplicatedState(createState(), realClock, systemRandom);
   const server = new Server({ "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 64 << 20 });
   const local = new Server();
@@ -137,7 +138,7 @@ const main = async (): Promise<void> => {
   rmSync(config.socket, { force: true });
   await bind(server, config.listen, serverCredentials(source));
   await bind(local, `unix:${config.socket}`, ServerCredentials.createInsecure());
-  tellAgent("ready");
+  agent.say("ready");
   flushCompileCache();
   collectStartGarbage(realClock);
   logger.info("serving", { listen: config.listen, node: identity.nodeId, raftId: log.status().raftId });
@@ -150,14 +151,32 @@ const main = async (): Promise<void> => {
     process.exit(0);
   };
   // The agent holds the other end: it closes when the agent wants this process to end, or has ended itself.
-  process.stdin.resume();
-  process.stdin.once("end", () => void stop());
+  agent.onEnd(() => void stop());
+  let { keyPem } = identity;
+  const settleLock = followLock({
+    ...{ state: replicated.state, keys, agent, logger },
+    keyPem: () => keyPem,
+    onFailure(error) {
+      // A disk that does not take the keys will not take the log either.
+      logger.error("the lock of this manager's files is not as the cluster wants it", { error });
+      process.exit(1);
+    },
+  });
+  /** The agent may have sealed it just before the key changed, or just after. */
+  const reload = (): Membership | undefined => {
+    try {
+      return loadIdentity(config.identityDir, replicated.state.cluster()?.unlockKey);
+    } catch {
+      return loadIdentity(config.identityDir, givenKey);
+    }
+  };
   // The agent has renewed the node's certificate.
   process.on("SIGHUP", () => {
-    const renewed = loadIdentity(config.identityDir);
+    const renewed = reload();
     if (renewed) {
       source.replace(renewed);
-      keys.wrap([nodeWrappingKey(renewed.keyPem)]);
+      keyPem = renewed.keyPem;
+      settleLock();
     }
     logger.info("certificate reloaded");
   });
@@ -168,6 +187,6 @@ const main = async (): Promise<void> => {
 main().catch((error) => {
   const { message } = TswarmError.from(error);
   logger.error("manager can't serve", { error });
-  tellAgent(message);
+  agent.say(message);
   process.exit(1);
 });

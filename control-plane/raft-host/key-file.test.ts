@@ -3,24 +3,19 @@ import os from "node:os";
 import path from "node:path";
 import { expect } from "chai";
 import { createKeyAndRequest } from "#base/node/pki.ts";
+import type { BoxKey } from "#base/node/sealed-box.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
-import {
-  createKeyFile,
-  hasKeyFile,
-  nodeWrappingKey,
-  openKeyFile,
-  type WrappingKey,
-} from "#control-plane/raft-host/key-file.ts";
+import { createKeyFile, hasKeyFile, nodeWrappingKey, openKeyFile } from "#control-plane/raft-host/key-file.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
 
 describe("key file", () => {
   let dir: string;
-  let a: WrappingKey;
-  let b: WrappingKey;
+  let a: BoxKey;
+  let b: BoxKey;
   before(async () => {
     [a, b] = (await Promise.all([createKeyAndRequest(), createKeyAndRequest()])).map(({ keyPem }) =>
       nodeWrappingKey(keyPem),
-    ) as [WrappingKey, WrappingKey];
+    ) as [BoxKey, BoxKey];
   });
   beforeEach(() => {
     dir = fs.mkdtempSync(path.join(os.tmpdir(), "tswarm-keys-"));
@@ -29,15 +24,15 @@ describe("key file", () => {
   const bytes = () => fs.readFileSync(path.join(dir, "keys"));
 
   it("gives the same keys after it was opened again, only for those who wrapped it", () => {
-    const made = createKeyFile(nodeDisk, dir, [a]);
+    const made = createKeyFile(nodeDisk, dir, a);
     expect(fs.statSync(path.join(dir, "keys")).mode & 0o777).to.equal(0o600);
     expect(openKeyFile(nodeDisk, dir, [b, a]).current()).to.deep.equal(made.current());
     expect(() => openKeyFile(nodeDisk, dir, [b]))
       .to.throw()
       .with.property("code", "forbidden");
-    made.wrap([a, b]);
+    made.add(b);
     expect(openKeyFile(nodeDisk, dir, [b]).current()).to.deep.equal(made.current());
-    made.wrap([b]);
+    made.keepOnly(b);
     expect(() => openKeyFile(nodeDisk, dir, [a]))
       .to.throw()
       .with.property("code", "forbidden");
@@ -45,10 +40,10 @@ describe("key file", () => {
   });
 
   it("keeps former data keys until no file needs them", () => {
-    const made = createKeyFile(nodeDisk, dir, [a]);
+    const made = createKeyFile(nodeDisk, dir, a);
     const first = made.current();
-    made.rotate([a], 7);
-    made.rotate([a], 8);
+    made.rotate(7, a);
+    made.rotate(8, a);
     const again = openKeyFile(nodeDisk, dir, [a]);
     expect(again.lockVersion).to.equal(8);
     expect(again.current().id).to.equal(3);
@@ -61,7 +56,7 @@ describe("key file", () => {
   });
 
   it("shows no key, and is refused with any byte changed", () => {
-    const made = createKeyFile(nodeDisk, dir, [a]);
+    const made = createKeyFile(nodeDisk, dir, a);
     const good = bytes();
     const { key } = made.current();
     for (const form of ["base64", "hex", "latin1"] as const)
@@ -82,7 +77,7 @@ describe("key file", () => {
   });
 
   it("is the former or the new one wherever writing it is cut off", () => {
-    const made = createKeyFile(nodeDisk, dir, [a]);
+    const made = createKeyFile(nodeDisk, dir, a);
     const { key } = made.current();
     for (let steps = 0; ; steps++) {
       let left = steps;
@@ -114,7 +109,7 @@ describe("key file", () => {
       };
       const opened = openKeyFile(failing, dir, [a]);
       try {
-        opened.wrap([a, b]);
+        opened.add(b);
       } catch {
         // A step that failed: what is on disk is still for `a`, and what is in memory says the same.
         expect(opened.openedBy).to.deep.equal([a.id]);

@@ -1,27 +1,26 @@
 // `keys` in a member's folder: the data keys, wrapped. One box for each key that opens the file, all with the same content, so
 // that the key of the node or the cluster's unlock key can be replaced without a moment at which neither opens it: first a
 // box for the new one, then, when that one is sure to be there after a crash, the box of the old one goes.
-import { createCipheriv, createDecipheriv, createPrivateKey, hkdfSync, randomBytes } from "node:crypto";
+import { createPrivateKey, randomBytes } from "node:crypto";
 import path from "node:path";
 import { TswarmError } from "#base/errors.ts";
+import { type Box, type BoxKey, boxKey, openBox, sealBox, unlockBoxKey } from "#base/node/sealed-box.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
-import { type DataKey, type DataKeys, KEY_BYTES, SALT_BYTES, TAG_BYTES } from "#control-plane/raft-host/keys.ts";
-
-/** A key that wraps. `id` tells which one a box needs, and nothing about it. */
-export type WrappingKey = { readonly id: string; readonly key: Uint8Array };
+import { type DataKey, type DataKeys, KEY_BYTES, SALT_BYTES } from "#control-plane/raft-host/keys.ts";
 
 export type KeyFile = DataKeys & {
-  /** Of the cluster's lock, when the file was last wrapped for a change of it; 0: never. */
+  /** Of the cluster's lock, when the file was last changed for it; 0: never. */
   readonly lockVersion: number;
   /** The ids of the keys that open it. */
   readonly openedBy: readonly string[];
-  /** Makes exactly these keys open it. */
-  wrap(by: readonly WrappingKey[]): void;
-  /** A new data key for all that is written from now on, wrapped for `by` like the former ones. */
-  rotate(by: readonly WrappingKey[], lockVersion: number): void;
+  /** This key opens it too. */
+  add(key: BoxKey): void;
+  /** No other key opens it any more. */
+  keepOnly(key: BoxKey): void;
+  /** A new data key for all that is written from now on, in a file that `also` opens too. */
+  rotate(lockVersion: number, also: BoxKey): void;
 };
 
-type Box = { readonly key: string; readonly nonce: string; readonly sealed: string };
 type Stored = { readonly version: 1; readonly boxes: readonly Box[] };
 type Content = {
   readonly lockVersion: number;
@@ -29,32 +28,13 @@ type Content = {
 };
 
 const NAME = "keys";
-const CIPHER = "aes-256-gcm";
-const BOUND = Buffer.from("tswarm keys 1");
-
-const derive = (secret: Uint8Array, kind: string): WrappingKey => {
-  const of = (purpose: string, length: number) => Buffer.from(hkdfSync("sha256", secret, "", purpose, length));
-  return { id: of(`tswarm ${kind} key id`, 8).toString("hex"), key: of(`tswarm ${kind} key`, KEY_BYTES) };
-};
+const BOUND = "tswarm keys 1";
 
 /** From the node's private key, PEM. */
-export const nodeWrappingKey = (keyPem: string): WrappingKey =>
-  derive(createPrivateKey(keyPem).export({ type: "pkcs8", format: "der" }), "node");
+export const nodeWrappingKey = (keyPem: string): BoxKey =>
+  boxKey(createPrivateKey(keyPem).export({ type: "pkcs8", format: "der" }), "node key");
 
-const seal = ({ id, key }: WrappingKey, content: Content): Box => {
-  // Drawn at random: a key wraps a few times in its life.
-  const nonce = randomBytes(12);
-  const cipher = createCipheriv(CIPHER, key, nonce).setAAD(BOUND);
-  const sealed = Buffer.concat([cipher.update(JSON.stringify(content)), cipher.final(), cipher.getAuthTag()]);
-  return { key: id, nonce: nonce.toString("base64"), sealed: sealed.toString("base64") };
-};
-
-const open = ({ key }: WrappingKey, box: Box): Content => {
-  const sealed = Buffer.from(box.sealed, "base64");
-  const decipher = createDecipheriv(CIPHER, key, Buffer.from(box.nonce, "base64"), { authTagLength: TAG_BYTES });
-  decipher.setAAD(BOUND).setAuthTag(sealed.subarray(-TAG_BYTES));
-  return JSON.parse(Buffer.concat([decipher.update(sealed.subarray(0, -TAG_BYTES)), decipher.final()]).toString());
-};
+export const unlockWrappingKey = (unlockKey: string): BoxKey => unlockBoxKey(unlockKey, "unlock key");
 
 /** Whole or not at all, also when the power fails. */
 const store = (disk: Disk, dir: string, stored: Stored): void => {
@@ -95,11 +75,11 @@ class WrappedKeys implements KeyFile {
   #disk: Disk;
   #dir: string;
   #keys: readonly DataKey[];
-  #by: readonly WrappingKey[];
+  #by: readonly BoxKey[];
   lockVersion: number;
   openedBy: readonly string[];
 
-  constructor(disk: Disk, dir: string, { lockVersion, keys }: Content, by: readonly WrappingKey[], openedBy: string[]) {
+  constructor(disk: Disk, dir: string, { lockVersion, keys }: Content, by: readonly BoxKey[], openedBy: string[]) {
     this.#disk = disk;
     this.#dir = dir;
     this.#keys = keys.map(({ id, key }) => ({ id, key: Buffer.from(key, "base64") }));
@@ -125,19 +105,27 @@ class WrappedKeys implements KeyFile {
     if (kept.length < this.#keys.length) this.#store(this.#by, kept, this.lockVersion);
   }
 
-  wrap(by: readonly WrappingKey[]): void {
-    this.#store(by, this.#keys, this.lockVersion);
+  #with(key: BoxKey): BoxKey[] {
+    return [...this.#by.filter(({ id }) => id !== key.id), key];
   }
 
-  rotate(by: readonly WrappingKey[], lockVersion: number): void {
+  add(key: BoxKey): void {
+    this.#store(this.#with(key), this.#keys, this.lockVersion);
+  }
+
+  keepOnly(key: BoxKey): void {
+    this.#store([key], this.#keys, this.lockVersion);
+  }
+
+  rotate(lockVersion: number, also: BoxKey): void {
     const id = (this.#keys.at(-1)?.id ?? 0) + 1;
-    this.#store(by, [...this.#keys, { id, key: randomBytes(KEY_BYTES) }], lockVersion);
+    this.#store(this.#with(also), [...this.#keys, { id, key: randomBytes(KEY_BYTES) }], lockVersion);
   }
 
   /** What is in memory is never ahead of the file: nothing may be written with a key that a crash would lose. */
-  #store(by: readonly WrappingKey[], keys: readonly DataKey[], lockVersion: number): void {
+  #store(by: readonly BoxKey[], keys: readonly DataKey[], lockVersion: number): void {
     const content = { lockVersion, keys: keys.map((k) => ({ id: k.id, key: Buffer.from(k.key).toString("base64") })) };
-    store(this.#disk, this.#dir, { version: 1, boxes: by.map((key) => seal(key, content)) });
+    store(this.#disk, this.#dir, { version: 1, boxes: by.map((key) => sealBox(key, JSON.stringify(content), BOUND)) });
     this.#by = by;
     this.#keys = keys;
     this.lockVersion = lockVersion;
@@ -146,14 +134,14 @@ class WrappedKeys implements KeyFile {
 }
 
 /** With a first data key. */
-export const createKeyFile = (disk: Disk, dir: string, by: readonly WrappingKey[]): KeyFile => {
-  const keys = new WrappedKeys(disk, dir, { lockVersion: 0, keys: [] }, by, []);
-  keys.rotate(by, 0);
+export const createKeyFile = (disk: Disk, dir: string, key: BoxKey): KeyFile => {
+  const keys = new WrappedKeys(disk, dir, { lockVersion: 0, keys: [] }, [], []);
+  keys.rotate(0, key);
   return keys;
 };
 
 /** Throws `forbidden` when none of `candidates` opens it. */
-export const openKeyFile = (disk: Disk, dir: string, candidates: readonly WrappingKey[]): KeyFile => {
+export const openKeyFile = (disk: Disk, dir: string, candidates: readonly BoxKey[]): KeyFile => {
   const { boxes } = load(disk, dir);
   const file = path.join(dir, NAME);
   const by = candidates.filter(({ id }) => boxes.some((box) => box.key === id));
@@ -162,7 +150,7 @@ export const openKeyFile = (disk: Disk, dir: string, candidates: readonly Wrappi
     throw new TswarmError("forbidden", `${file} is wrapped with another key than those that this node has`);
   let content: Content;
   try {
-    content = open(first, boxes.find((box) => box.key === first.id)!);
+    content = JSON.parse(openBox(first, boxes.find((box) => box.key === first.id)!, BOUND));
   } catch (cause) {
     throw new TswarmError("internal", `${file} is damaged`, { cause });
   }

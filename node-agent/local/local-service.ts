@@ -33,6 +33,10 @@ export const createLocalService = ({
     await node.leave(force);
     return {};
   },
+  async unlock({ unlockKey }) {
+    await node.unlock(unlockKey);
+    return {};
+  },
   recover: (request) => node.recover(request),
   restore: async () => {
     throw refuse("unsupported", "node", "it can't restore yet", "Wait for the next version");

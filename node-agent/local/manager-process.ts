@@ -1,6 +1,8 @@
 // The manager as a child of the agent. It ends when the agent does: its standard input is a pipe from here, and it leaves
 // in good order when that closes, also after a kill -9 of the agent. A manager that dies is started again.
 import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { Clock } from "#base/clock.ts";
 import { TswarmError } from "#base/errors.ts";
@@ -23,7 +25,23 @@ export type ManagerProcess = {
   stop(): Promise<void>;
 };
 
-export const startManagerProcess = (args: readonly string[], clock: Clock, logger: Logger): ManagerProcess => {
+/** What the manager asks for: the identity's file sealed with `unlockKey` (empty: open), and no former keys in it. */
+export type KeepKeys = (wanted: { readonly unlockKey: string; readonly keyDigest: string }) => boolean;
+
+export type ManagerLock = {
+  /** The key of files that are locked now; empty: they are not. */
+  unlockKey(): string;
+  /** False: the node has another key by now. */
+  keep: KeepKeys;
+};
+
+/** The lines that both ends write are described in control-plane/manager/agent-pipe.ts. */
+export const startManagerProcess = (
+  args: readonly string[],
+  clock: Clock,
+  logger: Logger,
+  lock: ManagerLock,
+): ManagerProcess => {
   let child: ChildProcess | undefined;
   let stopping = false;
   let backoff = RESTART_MIN_MS;
@@ -31,20 +49,34 @@ export const startManagerProcess = (args: readonly string[], clock: Clock, logge
   ready.catch(() => {});
   let isReady = false;
 
+  const kept: KeepKeys = (wanted) => {
+    try {
+      return lock.keep(wanted);
+    } catch (error) {
+      logger.error("the node's identity is not locked as the cluster wants it", { error });
+      return false;
+    }
+  };
+
   const start = (): void => {
     const began = clock.monotonic();
     const started = spawn(process.execPath, [...process.execArgv, ENTRY, ...args], {
       stdio: ["pipe", AGENT_LOG, AGENT_LOG, "pipe"],
     });
     child = started;
-    // It writes one line to descriptor 3 when it serves, or why it can't.
+    const tell = (message: object) => void started.stdin?.write(`${JSON.stringify(message)}\n`);
+    started.stdin?.on("error", () => {}); // it has ended: its exit tells
+    const unlockKey = lock.unlockKey();
+    if (unlockKey !== "") tell({ unlockKey });
     let said = "";
-    started.stdio[3]?.on("data", (data: Buffer) => {
-      said += data.toString();
-      if (said.startsWith("ready")) {
+    createInterface({ input: started.stdio[3] as Readable }).on("line", (line) => {
+      if (line === "ready") {
         isReady = true;
         resolve();
-      }
+      } else if (line.startsWith("keep ")) {
+        const { request, ...wanted } = JSON.parse(line.slice("keep ".length));
+        tell(kept(wanted) ? { kept: request } : { refused: request });
+      } else said += `${line}\n`;
     });
     started.once("exit", (code, signal) => {
       if (stopping) return;

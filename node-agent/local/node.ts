@@ -10,14 +10,30 @@ import { newId } from "#base/ids.ts";
 import { newJoinToken, parseJoinToken } from "#base/join-token.ts";
 import type { Logger } from "#base/log.ts";
 import { writeFileDurably } from "#base/node/files.ts";
-import { deleteIdentity, loadIdentity, type Membership, saveIdentity } from "#base/node/identity-files.ts";
-import { certificateDigest, createCa, createKeyAndRequest, issueCertificate, readCertificate } from "#base/node/pki.ts";
+import {
+  deleteIdentity,
+  digestOfKey,
+  loadIdentity,
+  locked,
+  lockedSubject,
+  type Membership,
+  saveIdentity,
+} from "#base/node/identity-files.ts";
+import {
+  certificateDigest,
+  createCa,
+  createKeyAndRequest,
+  issueCertificate,
+  readCertificate,
+  type Subject,
+} from "#base/node/pki.ts";
 import type { Random } from "#base/random.ts";
+import { newUnlockKey, parseUnlockKey } from "#base/unlock-key.ts";
 import type { AgentConfig } from "#node-agent/config.ts";
 import { advertiseAddress, hostAddresses, hostPort, listenAddress } from "#node-agent/local/advertise-address.ts";
 import { keepRenewed, type Validity } from "#node-agent/local/certificate-renewal.ts";
 import { refuseWithQuorum } from "#node-agent/local/lost-quorum.ts";
-import { type ManagerProcess, startManagerProcess } from "#node-agent/local/manager-process.ts";
+import { type KeepKeys, type ManagerProcess, startManagerProcess } from "#node-agent/local/manager-process.ts";
 import { runRecovery } from "#node-agent/local/recovery-process.ts";
 import { requestCertificate } from "#node-agent/local/request-certificate.ts";
 import { resign, withdraw } from "#node-agent/local/step-back.ts";
@@ -77,6 +93,8 @@ export type ClusterNode = {
   init(request: InitRequest): Promise<InitResponse>;
   join(request: JoinRequest): Promise<JoinResponse>;
   leave(force: boolean): Promise<void>;
+  /** As a manager whose keys are locked. `forbidden`: it is another key. */
+  unlock(unlockKey: string): Promise<void>;
   /** As a manager whose quorum is lost for good: goes on as the only manager. */
   recover(request: RecoverRequest): Promise<RecoverResponse>;
   info(): Pick<
@@ -107,6 +125,10 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   const managerSocket = join(config.runDir, "manager.sock");
 
   let membership: Membership | undefined;
+  /** Who this node is while its keys are locked: what runs on it goes on, but it can't speak for itself. */
+  let lockedAs: Subject | undefined;
+  /** Seals the identity's file; empty: autolock is off, or this is no manager. */
+  let unlockKey = "";
   let saved: Saved | undefined;
   let manager: ManagerProcess | undefined;
   let session: Session | undefined;
@@ -140,6 +162,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       ],
       clock,
       logger,
+      { unlockKey: () => unlockKey, keep: keepKeys },
     );
     const cancel = clock.after(READY_TIMEOUT_MS, () => logger.warn("manager is not ready yet"));
     await manager.ready.finally(cancel);
@@ -157,6 +180,16 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       await stopManager();
       clock.after(RETRY_MS, () => void keepStartingManager());
     }
+  };
+
+  /** The manager has its log wrapped as the cluster wants it, and does not need the former keys any more. */
+  const keepKeys: KeepKeys = ({ unlockKey: wantedKey, keyDigest }) => {
+    if (membership?.role !== "manager" || digestOfKey(membership.keyPem) !== keyDigest) return false;
+    const { formerKeyPems: _, ...kept } = membership;
+    saveIdentity(identityDir, kept, wantedKey);
+    membership = kept;
+    unlockKey = wantedKey;
+    return true;
   };
 
   const stopManager = async (): Promise<void> => {
@@ -180,7 +213,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
 
   const tellMember = (): void => {
     const { advertise, labels = {} } = saved!;
-    options.onMember({ nodeId: membership!.nodeId, address: hostOf(advertise), labels });
+    options.onMember({ nodeId: (membership ?? lockedAs)!.nodeId, address: hostOf(advertise), labels });
   };
 
   const openSession = (): void => {
@@ -226,12 +259,13 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
     return [...managers.filter((a) => a !== advertise), ...managers.filter((a) => a === advertise)];
   };
 
-  /** A manager's log is wrapped with the former key until the manager has seen the new one. */
+  /** A manager's log is wrapped with the former key until the manager has seen the new one; or with the unlock key. */
   const adopt = (next: Membership): void => {
     const { keyPem, formerKeyPems = [], role } = membership!;
     const stays = role === "manager" && next.role === "manager";
-    const adopted = stays ? { ...next, formerKeyPems: [keyPem, ...formerKeyPems] } : next;
-    saveIdentity(identityDir, adopted);
+    if (!stays) unlockKey = "";
+    const adopted = stays && unlockKey === "" ? { ...next, formerKeyPems: [keyPem, ...formerKeyPems] } : next;
+    saveIdentity(identityDir, adopted, unlockKey);
     membership = adopted;
     resetChannel();
   };
@@ -306,7 +340,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   /** One change of membership at a time, and none half made: what fails takes back what it wrote. */
   const exclusively = async <T>(what: "enter" | "leave" | "recover", work: () => Promise<T>): Promise<T> => {
     if (busy) throw refuse("conflict", "node", "another init, join or leave is under way", "Wait for it to end");
-    if (what === "enter" && (membership || loadIdentity(identityDir)))
+    if (what === "enter" && (membership || lockedSubject(identityDir) || loadIdentity(identityDir)))
       throw refuse("conflict", "node", "it is already part of a cluster", "Leave it first: tsctl cluster leave");
     busy = true;
     try {
@@ -329,6 +363,8 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   const forget = (): void => {
     stopRenewal();
     membership = undefined;
+    lockedAs = undefined;
+    unlockKey = "";
     saved = undefined;
     wanted = undefined;
     problem = "";
@@ -361,14 +397,27 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
     throw failure;
   };
 
+  const roleOf = (subject: Subject | undefined): NodeRole =>
+    subject === undefined
+      ? NodeRole.NODE_ROLE_UNSPECIFIED
+      : subject.role === "manager"
+        ? NodeRole.MANAGER
+        : NodeRole.WORKER;
+
   const ownName = () => config.hostname ?? hostname();
 
   return {
     session: () => session,
     async resume() {
-      membership = loadIdentity(identityDir);
-      if (!membership) return;
+      lockedAs = lockedSubject(identityDir);
+      if (!lockedAs) membership = loadIdentity(identityDir);
+      if (!membership && !lockedAs) return;
       saved = JSON.parse(readFileSync(savedPath, "utf8"));
+      if (lockedAs) {
+        logger.warn("locked: the manager starts when the unlock key is given");
+        tellMember();
+        return;
+      }
       startMember();
       await keepStartingManager();
     },
@@ -390,6 +439,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
         );
         const digest = certificateDigest(ca.certificatePem);
         const tokens = { worker: newJoinToken(digest, random), manager: newJoinToken(digest, random) };
+        const firstKey = request.spec?.autolock ? newUnlockKey(random) : "";
         const identity = { keyPem, certificatePem, caPem: ca.certificatePem };
         const advertise = hostPort(host, port);
         mkdirSync(managerDir, { recursive: true, mode: 0o700 });
@@ -404,6 +454,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
             caCertificatePem: ca.certificatePem,
             joinTokenWorker: tokens.worker,
             joinTokenManager: tokens.manager,
+            unlockKey: firstKey,
             spec: { ...request.spec, name: request.name || request.spec?.name || "default" },
           }),
         );
@@ -418,6 +469,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
           joinTokenWorker: tokens.worker,
           joinTokenManager: tokens.manager,
           advertiseAddr: advertise,
+          unlockKey: firstKey,
         };
       }),
 
@@ -447,15 +499,16 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
 
     leave: (force) =>
       exclusively("leave", async () => {
-        if (!membership) throw refuse("conflict", "node", "it is not part of a cluster", "Nothing to leave");
-        if (membership.role === "manager" && !force)
+        const subject = membership ?? lockedAs;
+        if (!subject) throw refuse("conflict", "node", "it is not part of a cluster", "Nothing to leave");
+        if (subject.role === "manager" && !force)
           throw refuse(
             "conflict",
             "node",
             "it is a manager: leaving may cost the cluster its quorum",
             "Demote it first (tsctl node demote), or use --force",
           );
-        if (membership.role === "manager") await leaveQuorum();
+        if (subject.role === "manager") await leaveQuorum();
         session?.stop();
         session = undefined;
         await options.removeTasks();
@@ -464,8 +517,9 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
         logger.info("left the cluster");
       }),
 
-    recover: ({ unlockKey }) =>
+    recover: () =>
       exclusively("recover", async () => {
+        if (lockedAs) throw locked();
         if (membership?.role !== "manager" || !saved)
           throw refuse(
             "conflict",
@@ -495,24 +549,38 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
         }
       }),
 
+    async unlock(written) {
+      const given = parseUnlockKey(written);
+      if (!lockedAs) throw refuse("conflict", "node", "it is not locked", "Nothing to unlock");
+      membership = loadIdentity(identityDir, given);
+      unlockKey = given;
+      lockedAs = undefined;
+      logger.info("unlocked");
+      startMember();
+      await keepStartingManager();
+    },
+
     info: () => ({
-      nodeId: membership?.nodeId ?? "",
-      clusterId: membership?.clusterId ?? "",
-      role:
-        membership === undefined
-          ? NodeRole.NODE_ROLE_UNSPECIFIED
-          : membership.role === "manager"
-            ? NodeRole.MANAGER
-            : NodeRole.WORKER,
-      state:
-        membership === undefined ? "inactive" : problem !== "" ? "error" : session?.leader() ? "active" : "pending",
-      error: problem,
+      nodeId: (membership ?? lockedAs)?.nodeId ?? "",
+      clusterId: (membership ?? lockedAs)?.clusterId ?? "",
+      role: roleOf(membership ?? lockedAs),
+      state: lockedAs
+        ? "locked"
+        : membership === undefined
+          ? "inactive"
+          : problem !== ""
+            ? "error"
+            : session?.leader()
+              ? "active"
+              : "pending",
+      error: lockedAs ? locked().message : problem,
       advertiseAddr: saved?.advertise ?? "",
       managerAddrs: [...(saved?.managers ?? [])],
       managerPid: manager?.pid() ?? 0,
     }),
 
     async control() {
+      if (lockedAs) throw locked();
       if (!membership || !saved)
         throw refuse(
           "unavailable",

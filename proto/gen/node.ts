@@ -27,6 +27,7 @@ export interface InitResponse {
   joinTokenWorker: string;
   joinTokenManager: string;
   advertiseAddr: string;
+  unlockKey: string;
 }
 
 export interface JoinRequest {
@@ -56,7 +57,7 @@ export interface InfoResponse {
   nodeId: string;
   clusterId: string;
   role: NodeRole;
-  /** inactive, pending, active, error */
+  /** inactive, locked, pending, active, error */
   state: string;
   error: string;
   advertiseAddr: string;
@@ -66,6 +67,14 @@ export interface InfoResponse {
   containersRunning: number;
   agentPid: number;
   managerPid: number;
+}
+
+/** For a manager of a cluster with autolock, after it was started again. */
+export interface UnlockRequest {
+  unlockKey: string;
+}
+
+export interface UnlockResponse {
 }
 
 export interface RecoverRequest {
@@ -236,7 +245,7 @@ export const InitRequest: MessageFns<InitRequest> = {
 };
 
 function createBaseInitResponse(): InitResponse {
-  return { nodeId: "", clusterId: "", joinTokenWorker: "", joinTokenManager: "", advertiseAddr: "" };
+  return { nodeId: "", clusterId: "", joinTokenWorker: "", joinTokenManager: "", advertiseAddr: "", unlockKey: "" };
 }
 
 export const InitResponse: MessageFns<InitResponse> = {
@@ -255,6 +264,9 @@ export const InitResponse: MessageFns<InitResponse> = {
     }
     if (message.advertiseAddr !== "") {
       writer.uint32(42).string(message.advertiseAddr);
+    }
+    if (message.unlockKey !== "") {
+      writer.uint32(50).string(message.unlockKey);
     }
     return writer;
   },
@@ -312,6 +324,14 @@ export const InitResponse: MessageFns<InitResponse> = {
             message.advertiseAddr = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.unlockKey = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -334,6 +354,7 @@ export const InitResponse: MessageFns<InitResponse> = {
     message.joinTokenWorker = object.joinTokenWorker ?? "";
     message.joinTokenManager = object.joinTokenManager ?? "";
     message.advertiseAddr = object.advertiseAddr ?? "";
+    message.unlockKey = object.unlockKey ?? "";
     return message;
   },
 };
@@ -847,6 +868,104 @@ export const InfoResponse: MessageFns<InfoResponse> = {
     message.containersRunning = object.containersRunning ?? 0;
     message.agentPid = object.agentPid ?? 0;
     message.managerPid = object.managerPid ?? 0;
+    return message;
+  },
+};
+
+function createBaseUnlockRequest(): UnlockRequest {
+  return { unlockKey: "" };
+}
+
+export const UnlockRequest: MessageFns<UnlockRequest> = {
+  encode(message: UnlockRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.unlockKey !== "") {
+      writer.uint32(10).string(message.unlockKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnlockRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnlockRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.unlockKey = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnlockRequest>): UnlockRequest {
+    return UnlockRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnlockRequest>): UnlockRequest {
+    const message = createBaseUnlockRequest();
+    message.unlockKey = object.unlockKey ?? "";
+    return message;
+  },
+};
+
+function createBaseUnlockResponse(): UnlockResponse {
+  return {};
+}
+
+export const UnlockResponse: MessageFns<UnlockResponse> = {
+  encode(_: UnlockResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnlockResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnlockResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnlockResponse>): UnlockResponse {
+    return UnlockResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<UnlockResponse>): UnlockResponse {
+    const message = createBaseUnlockResponse();
     return message;
   },
 };
@@ -1877,6 +1996,14 @@ export const NodeLocalDefinition = {
       requestType: LeaveRequest as typeof LeaveRequest,
       requestStream: false,
       responseType: LeaveResponse as typeof LeaveResponse,
+      responseStream: false,
+      options: {},
+    },
+    unlock: {
+      name: "Unlock",
+      requestType: UnlockRequest as typeof UnlockRequest,
+      requestStream: false,
+      responseType: UnlockResponse as typeof UnlockResponse,
       responseStream: false,
       options: {},
     },
