@@ -7,7 +7,7 @@ import type { StateMachine } from "#control-plane/log/log.ts";
 import { grpcTransport } from "#control-plane/raft-host/grpc-transport.ts";
 import { openRaftLog } from "#control-plane/raft-host/raft-log.ts";
 import { raftServiceDefinition, raftServiceHandlers } from "#control-plane/raft-host/raft-service.ts";
-import { testKeys } from "#control-plane/raft-host/test-keys.ts";
+import { benchKeys } from "./keys.ts";
 import { benchPeers, grpcPort, http2Port, type MemberStatus } from "./put-cluster.ts";
 import { addGrpcPut, http2PutServer } from "./put-service.ts";
 
@@ -49,7 +49,6 @@ const log = await openRaftLog({
   dir: path.join(root, `m${raftId}`),
   raftId,
   clusterId: "bench",
-  keys: testKeys(raftId),
   beginning: { kind: "bootstrap", members: benchPeers(base) },
   stateMachine: puts(),
   transport: grpcTransport({
@@ -58,6 +57,7 @@ const log = await openRaftLog({
     random: systemRandom,
     logger: silentLogger,
   }),
+  keys: benchKeys(),
   clock: realClock,
   random: systemRandom,
   logger: silentLogger,
