@@ -9,6 +9,9 @@ import { clusterLeave } from "#tsctl/cluster/leave.ts";
 import { clusterRecover } from "#tsctl/cluster/recover.ts";
 import { clusterRestore } from "#tsctl/cluster/restore.ts";
 import { clusterStatus } from "#tsctl/cluster/status.ts";
+import { clusterUnlock } from "#tsctl/cluster/unlock.ts";
+import { clusterUnlockKey } from "#tsctl/cluster/unlock-key.ts";
+import { clusterUpdate } from "#tsctl/cluster/update.ts";
 import { containerInspect } from "#tsctl/container/inspect.ts";
 import { containerPs } from "#tsctl/container/ps.ts";
 import { containerRm } from "#tsctl/container/rm.ts";
@@ -120,6 +123,9 @@ const NOUNS: readonly Noun[] = [
       clusterJoin,
       clusterLeave,
       clusterJoinToken,
+      clusterUpdate,
+      clusterUnlock,
+      clusterUnlockKey,
       clusterStatus,
       clusterBackup,
       clusterRestore,

@@ -2,6 +2,7 @@ import { type Issue, refuseAll } from "#base/errors.ts";
 import { ClusterSpec } from "#proto/gen/types.ts";
 import type { Verb } from "#tsctl/cli.ts";
 import { joinCommand } from "#tsctl/cluster/join-token.ts";
+import { unlockHelp } from "#tsctl/cluster/unlock-key.ts";
 import { flagReader } from "#tsctl/flags/amounts.ts";
 import { collect } from "#tsctl/output/list.ts";
 
@@ -15,6 +16,7 @@ export type InitFlags = {
   readonly dispatcherHeartbeat?: string;
   readonly taskHistoryLimit?: string;
   readonly certExpiry?: string;
+  readonly autolock?: true;
 };
 
 /** Throws `invalid` naming every wrong flag. Zero and empty mean the server's default. */
@@ -37,6 +39,7 @@ export const clusterSpec = (flags: InitFlags): ClusterSpec => {
     poolsV6: flags.defaultAddrPool.filter((pool) => pool.includes(":")),
     dataPathPort: read.count("--data-path-port", flags.dataPathPort) ?? 0,
     certValidityMs: read.duration("--cert-expiry", flags.certExpiry) ?? 0,
+    autolock: flags.autolock ?? false,
   });
   refuseAll("The command", issues);
   return spec;
@@ -55,6 +58,7 @@ export const clusterInit: Verb = (noun, cli) =>
     .option("--dispatcher-heartbeat <duration>", "how often nodes tell that they are up")
     .option("--task-history-limit <n>", "ended tasks kept for each slot")
     .option("--cert-expiry <duration>", "validity of the nodes' certificates")
+    .option("--autolock", "managers that are started again wait for the unlock key")
     .action(async (flags: InitFlags) => {
       const spec = clusterSpec(flags);
       const answer = await (await cli.local()).init({
@@ -71,4 +75,5 @@ To add a worker, run on its host:
 
 To add a manager, run "tsctl cluster join-token manager" and follow what it says.
 `);
+      if (answer.unlockKey) cli.out.write(`\n${unlockHelp(answer.unlockKey)}`);
     });
