@@ -24,6 +24,8 @@ const LOOK_MS = 1;
 const LIMIT_MS = 60_000;
 /** New backends wait at most a second after the apply before: then each change is alone. */
 const SETTLE_MS = 2_000;
+/** Of agents that do something now and then. */
+const IDLE_MS = 20_000;
 /** CPU seconds per millisecond: half a core. */
 const BUSY = 0.5 / 1_000;
 
@@ -68,13 +70,18 @@ const notices = (path: string) => {
   };
 };
 
-/** When the nodes have nothing left to do; CPU seconds per millisecond that they use then. */
-const settled = async (cluster: TestCluster): Promise<number> => {
+/** CPU seconds per millisecond. */
+const usage = async (cluster: TestCluster, ms: number): Promise<number> => {
+  const from = cpuSeconds(cluster);
+  await sleep(ms);
+  return (cpuSeconds(cluster) - from) / ms;
+};
+
+/** When the nodes have nothing left to do. */
+const settled = async (cluster: TestCluster): Promise<void> => {
   for (let before = Number.POSITIVE_INFINITY; ; ) {
-    const from = cpuSeconds(cluster);
-    await sleep(SETTLE_MS);
-    const used = (cpuSeconds(cluster) - from) / SETTLE_MS;
-    if (used < BUSY && used > 0.8 * before) return used;
+    const used = await usage(cluster, SETTLE_MS);
+    if (used < BUSY && used > 0.8 * before) return;
     before = used;
   }
 };
@@ -128,7 +135,8 @@ const changes = async (bench: Bench, each: number): Promise<void> => {
       );
     }
     const known = new Set(before.map((t) => t.id));
-    const idlePerMs = await settled(cluster);
+    await settled(cluster);
+    const idlePerMs = await usage(cluster, IDLE_MS);
     for (let n = 0; n < CHANGES; n++) {
       look.clear();
       const cpu = cpuSeconds(cluster);

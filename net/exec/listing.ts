@@ -1,5 +1,6 @@
 // Our table as the kernel lists it: what carries our marks, the backends, and a digest of everything else.
 
+import { isIP } from "node:net";
 import { listTable } from "#net/kernel/nft.ts";
 import { canonicalAddress } from "#net/model/cidr.ts";
 import { digestHex } from "#net/model/digest.ts";
@@ -18,7 +19,7 @@ export type Listing = {
 type TableObject = {
   readonly chain?: { readonly name: string; readonly hook?: string };
   readonly rule?: { readonly chain: string; readonly comment?: string; readonly expr: readonly unknown[] };
-  readonly map?: { readonly name: string; readonly map: string; readonly elem?: readonly unknown[] };
+  readonly map?: { readonly name: string; readonly elem?: readonly unknown[] };
 };
 
 /** undefined: there is no table of ours. */
@@ -37,7 +38,7 @@ export const listOurTable = (path: string | null): Listing | undefined => {
   let sound = true;
   for (const { map } of objects) {
     if (map === undefined || !chains.has(map.name)) continue;
-    const slots = slotsOf(map.map, map.elem ?? []);
+    const slots = slotsOf(map.elem ?? []);
     sound &&= slots !== undefined;
     choices.set(map.name, slots ?? []);
   }
@@ -51,12 +52,11 @@ export const listOurTable = (path: string | null): Listing | undefined => {
 };
 
 /** undefined: not addresses with the keys 0 to n - 1, each once. */
-const slotsOf = (type: string, elements: readonly unknown[]): Slots | undefined => {
-  if (type !== "ipv4_addr" && type !== "ipv6_addr") return undefined;
+const slotsOf = (elements: readonly unknown[]): Slots | undefined => {
   const slots: string[] = [];
   for (const element of elements) {
     const [slot, backend] = Array.isArray(element) ? element : [];
-    if (!Number.isInteger(slot) || slot >= elements.length || typeof backend !== "string") return undefined;
+    if (!Number.isInteger(slot) || slot >= elements.length || isIP(backend) === 0) return undefined;
     slots[slot] = canonicalAddress(backend);
   }
   return new Set(slots).size === elements.length && !slots.includes(undefined as never) ? slots : undefined;
