@@ -54,6 +54,17 @@ export class TswarmError extends Error {
 export const refuse = (code: ErrorCode, field: string, reason: string, remedy: string): TswarmError =>
   new TswarmError(code, `${field}: ${reason}. ${remedy}.`, { issues: [{ field, reason, remedy }] });
 
+/** What `decode` returns. What it throws becomes an error with `code` that names `what` could not be read. */
+export const reading = <T>(code: ErrorCode, what: string, decode: () => T): T => {
+  try {
+    return decode();
+  } catch (cause) {
+    if (cause instanceof TswarmError) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new TswarmError(code, `${what} can't be read: ${why}`, { cause });
+  }
+};
+
 /** For what was written in a format from after this version's time, which knows those up to `known`. */
 export const newerVersion = (what: string, found: number, known: number): TswarmError =>
   new TswarmError(

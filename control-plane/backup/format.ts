@@ -5,7 +5,7 @@
 //
 // It holds the CA's key and the join tokens: whoever can read it can become a manager of the cluster.
 import { createHash, type Hash } from "node:crypto";
-import { TswarmError } from "#base/errors.ts";
+import { reading, TswarmError } from "#base/errors.ts";
 import { BackupHeader } from "#proto/gen/quorum.ts";
 
 const FAMILY = "TSWBACK";
@@ -102,7 +102,8 @@ export const decodeBackup = async (pieces: AsyncIterable<Uint8Array>): Promise<B
     if ((await reader.take(1, false)) !== undefined) throw damaged("something follows its end");
     const [head, ...chunks] = parts;
     if (head === undefined) throw damaged("it has no header");
-    return { header: BackupHeader.decode(head), chunks, bytes: reader.bytes };
+    const header = reading("invalid", "the header of the backup", () => BackupHeader.decode(head));
+    return { header, chunks, bytes: reader.bytes };
   } finally {
     await reader.close();
   }

@@ -1,5 +1,6 @@
 // Names and addresses of the members, which the core knows only as ids.
 
+import { reading } from "#base/errors.ts";
 import { ByteReader, ByteWriter } from "#control-plane/raft-host/byte-codec.ts";
 import { RaftPeer } from "#proto/gen/raft.ts";
 
@@ -7,7 +8,7 @@ export type Peer = { readonly raftId: number; readonly nodeId: string; readonly 
 
 /** The context of a change of members. */
 export const encodePeer = (peer: Peer): Uint8Array => RaftPeer.encode(RaftPeer.fromPartial(peer)).finish();
-export const decodePeer = (bytes: Uint8Array): Peer => RaftPeer.decode(bytes);
+export const decodePeer = (bytes: Uint8Array): Peer => reading("internal", "a member", () => RaftPeer.decode(bytes));
 
 export const encodePeers = (peers: Iterable<Peer>): Uint8Array => {
   const list = [...peers];
@@ -19,5 +20,7 @@ export const encodePeers = (peers: Iterable<Peer>): Uint8Array => {
 
 export const decodePeers = (bytes: Uint8Array): Peer[] => {
   const r = new ByteReader(bytes);
-  return Array.from({ length: r.varint() }, () => decodePeer(r.bytes()));
+  const peers: Peer[] = [];
+  for (let left = r.varint(); left > 0; left--) peers.push(decodePeer(r.bytes()));
+  return peers;
 };

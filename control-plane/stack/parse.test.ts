@@ -28,6 +28,13 @@ const attached = NetworkAttachmentConfig.fromPartial;
 const service = (lines: string) => `services:\n  a:\n    image: i\n${lines.replace(/^/gm, "    ")}\n`;
 
 describe("stack file", () => {
+  for (const [what, yaml, reason] of [
+    ["an alias without an anchor", "services: *a\n", "file: Unresolved alias"],
+    ["an anchor that contains itself", "services: &a {b: *a}\n", "it is nested too deeply"],
+    ["brackets without end", `services: ${"[".repeat(20_000)}`, "line 1: "],
+  ] as const)
+    it(`refuses ${what}`, () => expect(refusals(yaml).join("\n")).to.contain(reason));
+
   it("reads the example stack", () => {
     const yaml = readFileSync(new URL("../../deploy/stacks/demo.yaml", import.meta.url), "utf8");
     const stack = parseStack(yaml, { name: "demo" });

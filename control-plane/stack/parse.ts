@@ -12,18 +12,31 @@ export type Stack = { readonly name: string; readonly networks: NetworkSpec[]; r
 
 const NAME = /^[a-z0-9][a-z0-9_-]*$/;
 
+/** The parser throws for aliases without an anchor, and for what is nested so deeply that its stack overflows. */
+const orRefusal = <T>(parse: () => T): T => {
+  try {
+    return parse();
+  } catch (error) {
+    throw refuse("invalid", "file", (error as Error).message.split("\n")[0]!, "Correct the YAML");
+  }
+};
+
 const parseYaml = (yamlText: string): unknown => {
-  const document = parseDocument(yamlText, { merge: true });
+  const document = orRefusal(() => parseDocument(yamlText, { merge: true }));
   const issues = document.errors.map((e) => ({
     field: e.linePos ? `line ${e.linePos[0].line}` : "file",
     reason: e.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, ""),
     remedy: "Correct the YAML",
   }));
   refuseAll("The stack file", issues);
-  return document.toJS({ maxAliasCount: 1_000 });
+  return orRefusal(() => document.toJS({ maxAliasCount: 1_000 }));
 };
 
-const interpolateAll = (path: string, raw: unknown, env: Variables, issues: Issue[]): unknown => {
+/** No key that is known is as deep. An anchor that contains its own alias is endless. */
+const DEEPEST = 30;
+
+const interpolateAll = (path: string, raw: unknown, env: Variables, issues: Issue[], depth = 0): unknown => {
+  if (depth > DEEPEST) throw refuse("invalid", path, "it is nested too deeply", "Remove what contains itself");
   if (typeof raw === "string")
     return interpolate(raw, env, (reason) =>
       issues.push({
@@ -32,12 +45,14 @@ const interpolateAll = (path: string, raw: unknown, env: Variables, issues: Issu
         remedy: 'Set the variable, give a default with ":-", or write "$$" for a dollar',
       }),
     );
-  if (Array.isArray(raw)) return raw.map((item, i) => interpolateAll(`${path}.${i}`, item, env, issues));
+  if (Array.isArray(raw)) return raw.map((item, i) => interpolateAll(`${path}.${i}`, item, env, issues, depth + 1));
   if (typeof raw !== "object" || raw === null) return raw;
   return Object.fromEntries(
     Object.entries(raw).map(([key, value]) => [
       key,
-      key.startsWith("x-") ? value : interpolateAll(path === "" ? key : `${path}.${key}`, value, env, issues),
+      key.startsWith("x-")
+        ? value
+        : interpolateAll(path === "" ? key : `${path}.${key}`, value, env, issues, depth + 1),
     ]),
   );
 };

@@ -1,7 +1,7 @@
 // A snapshot is one stream of length-delimited SnapshotChunk messages: a header, then objects. How the stream is cut into
 // byte pieces does not matter to the reader; the writer makes pieces of at most 1 MiB.
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import { TswarmError } from "#base/errors.ts";
+import { reading, TswarmError } from "#base/errors.ts";
 import { SnapshotChunk, type SnapshotHeader } from "#proto/gen/store.ts";
 import { StoreObject } from "#proto/gen/types.ts";
 import { checkSnapshotFormat, SNAPSHOT_FORMAT } from "./format.ts";
@@ -78,7 +78,8 @@ export class SnapshotReader {
       for (let i = header; i >= 0; i--) length = length * 128 + (bytes[at + i]! & 127);
       const start = at + header + 1;
       if (start + length > bytes.length) break;
-      this.#take(SnapshotChunk.decode(new BinaryReader(bytes.subarray(start, start + length))));
+      const message = new BinaryReader(bytes.subarray(start, start + length));
+      this.#take(reading("internal", "the snapshot of the state", () => SnapshotChunk.decode(message)));
       at = start + length;
     }
     this.#rest = bytes.slice(at);

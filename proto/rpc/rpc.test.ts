@@ -1,4 +1,4 @@
-import { credentials, Server, ServerCredentials } from "@grpc/grpc-js";
+import { credentials, Server, ServerCredentials, type ServiceError } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { refuse, TswarmError } from "#base/errors.ts";
 import {
@@ -9,7 +9,9 @@ import {
   LogsRequest,
 } from "#proto/gen/control.ts";
 import { createClient, openChannel } from "#proto/rpc/client.ts";
+import { methodPath } from "#proto/rpc/definition.ts";
 import { addService, type Handlers } from "#proto/rpc/server.ts";
+import { fromServiceError } from "#proto/rpc/status.ts";
 
 const listen = (server: Server): Promise<number> =>
   new Promise((resolve, reject) =>
@@ -71,6 +73,26 @@ for (const via of ["direct", "proxied"]) {
         { field: "ref", reason: "no node \u201cmissing\u201d", remedy: "See tsctl node ls" },
       ]);
     });
+
+    for (const [what, method, bytes, reason] of [
+      ["is no message", "getNode", Buffer.from([0x0f]), /the request of GetNode can't be read/],
+      ["is cut off", "getNode", Buffer.from([0x0a, 0x20, 0x61]), /the request of GetNode can't be read/],
+      ["is missing", "getNode", undefined, /GetNode was called without a request/],
+      ["is no message, in a stream", "exec", Buffer.from([0x0f]), /the request of Exec can't be read/],
+    ] as const)
+      it(`refuses a request that ${what}`, async () => {
+        const path = methodPath(ControlDefinition, ControlDefinition.methods[method]);
+        const raw = (message: Buffer) => message;
+        const error = await new Promise<ServiceError>((resolve) => {
+          const call = channel.makeBidiStreamRequest(path, raw, raw);
+          call.on("data", () => {});
+          call.on("error", resolve);
+          if (bytes) call.write(bytes);
+          call.end();
+        });
+        expect(fromServiceError(error)).to.include({ code: "invalid" });
+        expect(fromServiceError(error).message).to.match(reason);
+      });
 
     it("streams, and ends with the error of the server", async () => {
       const client = createClient(ControlDefinition, channel);

@@ -10,7 +10,7 @@ import type {
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Metadata } from "@grpc/grpc-js";
-import { TswarmError } from "#base/errors.ts";
+import { reading, TswarmError } from "#base/errors.ts";
 import { createLatch } from "#base/latch.ts";
 import {
   type MethodDefinition,
@@ -123,9 +123,12 @@ const answer = async (
 ): Promise<void> => {
   const encode = (message: unknown) => Buffer.from(method.responseType.encode(message).finish());
   const requests = (async function* () {
-    for await (const bytes of call) yield method.requestType.decode(bytes as Buffer);
+    // Its end must not destroy the call, whose status is still to come.
+    for await (const bytes of call.iterator({ destroyOnReturn: false }))
+      yield reading("invalid", `the request of ${method.name}`, () => method.requestType.decode(bytes as Buffer));
   })();
   const request = method.requestStream ? requests : (await requests.next()).value;
+  if (request === undefined) throw new TswarmError("invalid", `${method.name} was called without a request`);
   if (method.responseStream) await send(call, handler(request, context), encode, context.signal);
   else call.write(encode(await handler(request, context)));
 };
@@ -135,7 +138,7 @@ const callerOf = (call: Call): Peer | undefined => {
   const peer = peerOf(call);
   const [forwarded] = call.metadata.get(FORWARDED);
   if (forwarded === undefined || peer?.role !== "manager") return peer;
-  return (JSON.parse(forwarded.toString()) as Peer | null) ?? undefined;
+  return reading("invalid", "the caller's name", () => JSON.parse(forwarded.toString()) as Peer | null) ?? undefined;
 };
 
 /** `inNameOf`: null for nobody with a certificate, undefined to call in the own name. */
