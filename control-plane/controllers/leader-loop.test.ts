@@ -7,6 +7,7 @@ import { createState } from "#control-plane/state/state.ts";
 import type { ApplyResult, Tx } from "#control-plane/state/types.ts";
 import { Change_Kind, type Command } from "#proto/gen/store.ts";
 import { Network, RestartCondition, Task, TaskState } from "#proto/gen/types.ts";
+import { bundlesOf } from "./bundles.ts";
 import { createLeaderLoop } from "./leader-loop.ts";
 import { createManualClock } from "./manual-clock.ts";
 import { splitChanges } from "./split-changes.ts";
@@ -237,5 +238,37 @@ describe("splitting changes", () => {
     expect(splitChanges(Array(300).fill(change(1000)))).to.have.length(1);
     expect(splitChanges(Array(4500).fill(change(1))).map((part) => part.length)).to.deep.equal([2000, 2000, 500]);
     expect(splitChanges(Array(300).fill(change(10_000))).map((part) => part.length)).to.deep.equal([104, 104, 92]);
+  });
+  it("never tears a released address from the lease that lets it rest, nor one that is handed over", () => {
+    const state = createState();
+    const commit = (write: (tx: Tx) => void): void => {
+      const tx = state.begin();
+      write(tx);
+      state.apply(state.index + 1, { id: `c${state.index}`, time: 1_000, changes: tx.changes() });
+    };
+    const on = (id: string, address: string): Task =>
+      Task.fromPartial({ id, attachments: [{ networkId: "net1", ipv4: `${address}/24` }] });
+    commit((tx) => tx.put("network", Network.fromPartial({ id: "net1" })));
+    commit((tx) => {
+      for (const i of [1, 2, 3, 4]) tx.put("task", on(`t${i}`, `10.0.0.${i}`));
+    });
+    const tx = state.begin();
+    for (const id of ["t1", "t2", "t3"]) tx.delete("task", id);
+    // As the allocator does for the next task of a slot.
+    tx.delete("lease", "net1/10.0.0.3");
+    tx.put("task", on("next", "10.0.0.3"));
+    tx.put("task", { ...tx.get("task", "t4")!, slot: 7 });
+    const parts = splitChanges(tx.changes(), 1, (changes) => bundlesOf(changes, state));
+    expect(parts.map((part) => part.map(({ table, id }) => `${table}/${id}`).sort())).to.deep.equal([
+      ["lease/net1/10.0.0.1", "task/t1"],
+      ["lease/net1/10.0.0.2", "task/t2"],
+      ["task/next", "task/t3"],
+      ["task/t4"],
+    ]);
+    for (const changes of parts) {
+      state.apply(state.index + 1, { id: `p${state.index}`, time: 2_000, changes });
+      for (const i of [1, 2, 3, 4]) expect(state.addressHolder("net1", `10.0.0.${i}`), `${i}`).to.not.equal(undefined);
+    }
+    expect(state.addressHolder("net1", "10.0.0.3")).to.equal("task/next");
   });
 });

@@ -8,8 +8,9 @@ import { orchestrate } from "#control-plane/orchestrator/orchestrate.ts";
 import { observed } from "#control-plane/orchestrator/task-life.ts";
 import { schedule } from "#control-plane/scheduler/schedule.ts";
 import type { ApplyResult, State, StateBatch, WriteContext } from "#control-plane/state/types.ts";
-import type { Command } from "#proto/gen/store.ts";
+import type { Change, Command } from "#proto/gen/store.ts";
 import { type Task, TaskState } from "#proto/gen/types.ts";
+import { bundlesOf } from "./bundles.ts";
 import { MOST_CHANGES, splitChanges } from "./split-changes.ts";
 
 export type LeaderLoopOptions = {
@@ -30,7 +31,7 @@ const RETRY_MS = 500;
 
 /**
  * Agents write statuses all the time, and one changed task refuses a whole command. After conflicts the commands become
- * smaller, down to one change, so that most get through. Each change stands for itself: the next pass repairs the rest.
+ * smaller, down to one bundle, so that most get through. Each bundle stands for itself: the next pass repairs the rest.
  */
 const mostChanges = (conflicts: number): number => Math.max(1, MOST_CHANGES >> (4 * Math.min(conflicts, 4)));
 
@@ -133,7 +134,8 @@ export const createLeaderLoop = ({ replicated, clock, logger }: LeaderLoopOption
     const waiting = [...unplaced, ...result.created];
     allocatorWake = allocate(tx, ctx, { tasks: waiting }).wakeAt ?? Number.POSITIVE_INFINITY;
     schedule(tx, ctx, { tasks: waiting });
-    return splitChanges(tx.changes(), mostChanges(conflicts)).map((changes) => ({
+    const bundles = (changes: readonly Change[]) => bundlesOf(changes, state);
+    return splitChanges(tx.changes(), mostChanges(conflicts), bundles).map((changes) => ({
       id: ctx.newId(),
       time: ctx.now,
       changes,
