@@ -11,7 +11,7 @@ import type { CaDefinition } from "#proto/gen/ca.ts";
 import { type Cluster, NodeRole } from "#proto/gen/types.ts";
 import type { Handlers } from "#proto/rpc/server.ts";
 
-const DEFAULT_VALIDITY_MS = 90 * 24 * 3600 * 1000;
+export const DEFAULT_VALIDITY_MS = 90 * 24 * 3600 * 1000;
 
 const sameSecret = (a: string, b: string): boolean =>
   a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));

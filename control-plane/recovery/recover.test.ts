@@ -16,7 +16,7 @@ import { silentLogger } from "#base/log.ts";
 import { realClock, systemRandom } from "#base/node/system.ts";
 import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
-import { openRaftLog, readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
+import { openRaftLog, type RaftLog, readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
 import { testKeys } from "#control-plane/raft-host/test-keys.ts";
 import { settleFolders } from "#control-plane/recovery/folder-swap.ts";
 import { CLUSTER, context, makeOldManager } from "#control-plane/recovery/old-manager.ts";
@@ -29,6 +29,10 @@ describe("recovery of a manager whose quorum is lost", () => {
   let lives = 100;
   beforeEach(() => {
     dataDir = mkdtempSync(join(tmpdir(), "recover-"));
+  });
+  const opened: RaftLog[] = [];
+  afterEach(() => {
+    for (const log of opened.splice(0)) log.abandon();
   });
   afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 
@@ -59,6 +63,7 @@ describe("recovery of a manager whose quorum is lost", () => {
         throw error;
       },
     });
+    opened.push(log);
     replicated.attach(log);
     await new Promise<void>((resolve) => log.onStatus((s) => s.isLeader && resolve()));
     await log.readBarrier();

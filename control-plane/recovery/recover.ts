@@ -19,7 +19,7 @@ import type { WriteContext } from "#control-plane/state/types.ts";
  * They may have taken members in that this log does not tell of: so many ids are left to these.
  */
 export const RAFT_ID_GAP = 1_000;
-const SEGMENT_BYTES = 16 << 20;
+export const SEGMENT_BYTES = 16 << 20;
 
 export type Recover = {
   readonly dataDir: string;

@@ -38,9 +38,7 @@ export const createLocalService = ({
     return {};
   },
   recover: (request) => node.recover(request),
-  restore: async () => {
-    throw refuse("unsupported", "node", "it can't restore yet", "Wait for the next version");
-  },
+  restore: (pieces) => node.restore(pieces),
   async info() {
     return {
       ...node.info(),

@@ -6,6 +6,7 @@ import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
 import { newJoinToken } from "#base/join-token.ts";
 import { silentLogger } from "#base/log.ts";
+import { type NodeIdentity, saveIdentity } from "#base/node/identity-files.ts";
 import { certificateDigest, createCa, createKeyAndRequest, issueCertificate, readCertificate } from "#base/node/pki.ts";
 import { seededRandom } from "#base/random.ts";
 import { createControlService } from "#control-plane/api/control-service.ts";
@@ -21,7 +22,7 @@ import { type ClusterNode, createClusterNode } from "#node-agent/local/node.ts";
 import type { SessionOptions } from "#node-agent/session/session.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
 import { ControlDefinition } from "#proto/gen/control.ts";
-import { InitRequest, JoinRequest } from "#proto/gen/node.ts";
+import { InitRequest, JoinRequest, type RestorePiece } from "#proto/gen/node.ts";
 import { ClusterSpec, NodeRole, NodeSpec } from "#proto/gen/types.ts";
 import { identitySource, serverCredentials } from "#proto/rpc/security.ts";
 import { addService } from "#proto/rpc/server.ts";
@@ -49,9 +50,12 @@ const createCluster = async () => {
     });
     registerNode(tx, ctx, { id: "m1", hostname: "m1", role: NodeRole.MANAGER, addr: "192.0.2.1" });
   });
-  const { keyPem, csrPem } = await createKeyAndRequest();
-  const subject = { nodeId: "m1", clusterId: "c1", role: "manager" as const };
-  const certificatePem = await issueCertificate(ca, csrPem, subject, Date.now(), 3_600_000);
+  const identity = async (nodeId: string): Promise<NodeIdentity> => {
+    const { keyPem, csrPem } = await createKeyAndRequest();
+    const subject = { nodeId, clusterId: "c1", role: "manager" as const };
+    const certificatePem = await issueCertificate(ca, csrPem, subject, Date.now(), 3_600_000);
+    return { keyPem, certificatePem, caPem: ca.certificatePem };
+  };
   const server = new Server();
   const address = { own: "" };
   addService(
@@ -64,7 +68,7 @@ const createCluster = async () => {
   addService(server, ControlDefinition, createControlService({ replicated, log, dispatcher, random }), {
     guard: managersOnly(replicated.state, "c1"),
   });
-  const source = identitySource({ keyPem, certificatePem, caPem: ca.certificatePem });
+  const source = identitySource(await identity("m1"));
   const port = await new Promise<number>((resolve, reject) =>
     server.bindAsync("127.0.0.1:0", serverCredentials(source), (e, bound) => (e ? reject(e) : resolve(bound))),
   );
@@ -74,7 +78,7 @@ const createCluster = async () => {
       const node = tx.get("node", nodeId)!;
       tx.put("node", { ...node, spec: { ...node.spec!, role } });
     });
-  return { tokens, address: address.own, replicated, setRole, close: () => server.forceShutdown() };
+  return { tokens, identity, address: address.own, replicated, setRole, close: () => server.forceShutdown() };
 };
 
 describe("membership of a node", () => {
@@ -130,7 +134,8 @@ describe("membership of a node", () => {
         },
         runRecovery: async <T>(request: object) => {
           events.push(`recovery ${(request as { kind: string }).kind}`);
-          const answer = recoveries.shift();
+          const next = recoveries.shift();
+          const answer = typeof next === "function" ? next() : next;
           if (answer instanceof Error) throw answer;
           return answer as T;
         },
@@ -310,7 +315,7 @@ describe("membership of a node", () => {
     const others = ["127.0.0.1:1", `${OWN}:2377`, "127.0.0.1:2"];
     old!.onManagers(others, "", undefined);
     recoveries.push({ without: ["beta"], kept: "/kept", index: 7 });
-    const answer = await node.recover({ unlockKey: "" });
+    const answer = await node.recover({});
     expect(answer).to.deep.equal({ nodeId: node.info().nodeId, without: ["beta"], kept: "/kept", index: 7 });
     expect(events.slice(-2)).to.deep.equal(["manager stops", "recovery recover"]);
     expect(starts).to.have.length(2);
@@ -324,17 +329,70 @@ describe("membership of a node", () => {
     await node.init(InitRequest.fromPartial({}));
     sessions()[0]!.onManagers([`${OWN}:2377`, "127.0.0.1:1"], "", undefined);
     recoveries.push(new TswarmError("internal", "the log is damaged"));
-    expect((await refusal(node.recover({ unlockKey: "" }))).message).to.equal("the log is damaged");
+    expect((await refusal(node.recover({}))).message).to.equal("the log is damaged");
     expect(starts).to.have.length(2);
     expect(node.info().managerAddrs).to.deep.equal([`${OWN}:2377`, "127.0.0.1:1"]);
     expect(sessions()).to.have.length(1);
   });
 
+  const restoring = async function* (...data: string[]): AsyncGenerator<RestorePiece> {
+    yield { piece: { $case: "start", value: { advertiseAddr: "", listenAddr: "", unlockKey: "" } } };
+    for (const text of data) yield { piece: { $case: "data", value: Buffer.from(text) } };
+  };
+
+  it("restores a cluster: is its manager then, and a restart goes on with it", async () => {
+    const { node, starts, events, recoveries, sessions } = agent();
+    const identity = await cluster.identity("n9");
+    recoveries.push(() => {
+      expect(readFileSync(join(dir, "manager", "backup"), "utf8")).to.equal("first second");
+      saveIdentity(join(dir, "identity"), identity);
+      return { nodeId: "n9", clusterId: "c1", nodes: 3, services: 2, networks: 1, tasks: 0 };
+    });
+    const answer = await node.restore(restoring("first ", "second"));
+    expect(answer).to.include({ nodeId: "n9", services: 2, advertiseAddr: `${OWN}:2377` });
+    expect(events).to.include("recovery restore");
+    expect([starts, sessions().length]).to.deep.equal([["--join="], 1]);
+    expect(node.info()).to.include({ nodeId: "n9", role: NodeRole.MANAGER });
+    expect((await refusal(node.restore(restoring("x")))).code).to.equal("conflict");
+    const second = agent();
+    await second.node.resume();
+    expect(second.node.info()).to.include({ nodeId: "n9", role: NodeRole.MANAGER });
+  });
+
+  it("a restore that fails leaves nothing behind", async () => {
+    const { node, recoveries } = agent();
+    recoveries.push(new TswarmError("invalid", "the backup is damaged"));
+    expect((await refusal(node.restore(restoring("x")))).message).to.equal("the backup is damaged");
+    expect(left()).not.to.include.any.members(["manager", "node.json", "identity"]);
+    const broken = (async function* () {
+      yield* restoring("x");
+      throw new TswarmError("cancelled", "cancelled");
+    })();
+    expect((await refusal(node.restore(broken))).code).to.equal("cancelled");
+    expect(left()).not.to.include.any.members(["manager", "node.json", "identity"]);
+    expect(node.info().state).to.equal("inactive");
+  });
+
+  it("a node whose managers are gone is told another of its cluster by a join; it stays the node that it is", async () => {
+    const { node, sessions } = agent();
+    const joined = await node.join(join_(cluster.tokens.worker));
+    sessions()[0]!.onManagers(["127.0.0.1:1"], "", undefined);
+    const [old] = sessions();
+    expect((await refusal(node.join(join_(cluster.tokens.worker, ["127.0.0.1:1"])))).code).to.equal("unavailable");
+    expect(node.info().managerAddrs).to.deep.equal(["127.0.0.1:1"]);
+    const again = await node.join(join_(cluster.tokens.worker));
+    expect(again.nodeId).to.equal(joined.nodeId);
+    expect(node.info().managerAddrs).to.deep.equal([cluster.address]);
+    expect(sessions()).to.have.length(1).and.not.include(old);
+    const foreign = newJoinToken("f".repeat(64), seededRandom(1));
+    expect((await refusal(node.join(join_(foreign)))).code).to.equal("conflict");
+  });
+
   it("only a manager recovers", async () => {
     const { node, events } = agent();
-    expect((await refusal(node.recover({ unlockKey: "" }))).message).to.contain("not a manager");
+    expect((await refusal(node.recover({}))).message).to.contain("not a manager");
     await node.join(join_(cluster.tokens.worker));
-    expect((await refusal(node.recover({ unlockKey: "" }))).message).to.contain("not a manager");
+    expect((await refusal(node.recover({}))).message).to.contain("not a manager");
     expect(events).not.to.include("recovery recover");
   });
 

@@ -36,6 +36,7 @@ import { refuseWithQuorum } from "#node-agent/local/lost-quorum.ts";
 import { type KeepKeys, type ManagerProcess, startManagerProcess } from "#node-agent/local/manager-process.ts";
 import { runRecovery } from "#node-agent/local/recovery-process.ts";
 import { requestCertificate } from "#node-agent/local/request-certificate.ts";
+import { writePieces } from "#node-agent/local/restore-file.ts";
 import { resign, withdraw } from "#node-agent/local/step-back.ts";
 import { type Session, type SessionOptions, startSession } from "#node-agent/session/session.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
@@ -47,6 +48,8 @@ import type {
   JoinResponse,
   RecoverRequest,
   RecoverResponse,
+  RestorePiece,
+  RestoreResponse,
 } from "#proto/gen/node.ts";
 import { NodeRole, type NodeSpec } from "#proto/gen/types.ts";
 import { connected, createClient, MANAGER_KEEPALIVE, openChannel } from "#proto/rpc/client.ts";
@@ -97,6 +100,8 @@ export type ClusterNode = {
   unlock(unlockKey: string): Promise<void>;
   /** As a manager whose quorum is lost for good: goes on as the only manager. */
   recover(request: RecoverRequest): Promise<RecoverResponse>;
+  /** The first manager of a cluster that was, from its backup. */
+  restore(pieces: AsyncIterable<RestorePiece>): Promise<RestoreResponse>;
   info(): Pick<
     InfoResponse,
     "nodeId" | "clusterId" | "role" | "state" | "error" | "advertiseAddr" | "managerAddrs" | "managerPid"
@@ -397,6 +402,35 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
     throw failure;
   };
 
+  /**
+   * A node that is in the cluster of the token already, and reaches none of the managers that it knows, is told another: the
+   * cluster may have been restored there. undefined: it is not such a node.
+   */
+  const pointElsewhere = ({ token, remoteAddrs }: JoinRequest): Promise<JoinResponse> | undefined => {
+    const known = membership;
+    if (busy || !known || session?.leader() !== undefined) return undefined;
+    const { caDigest } = parseJoinToken(token);
+    if (caDigest !== certificateDigest(known.caPem)) return undefined;
+    const { nodeId, clusterId } = known;
+    const ask = async (): Promise<JoinResponse> => {
+      let failure: unknown;
+      for (const remote of remoteAddrs) {
+        try {
+          await fetchCa(remote, caDigest);
+          if (membership !== known || busy) break;
+          save({ ...saved!, managers: [remote] });
+          resetChannel();
+          openSession();
+          return { nodeId, clusterId, role: roleOf(known) };
+        } catch (error) {
+          failure = error;
+        }
+      }
+      throw failure ?? new TswarmError("unavailable", "the membership is changing: try again");
+    };
+    return ask();
+  };
+
   const roleOf = (subject: Subject | undefined): NodeRole =>
     subject === undefined
       ? NodeRole.NODE_ROLE_UNSPECIFIED
@@ -474,6 +508,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       }),
 
     join: (request) =>
+      pointElsewhere(request) ??
       exclusively("enter", async () => {
         const { caDigest } = parseJoinToken(request.token);
         if (request.remoteAddrs.length === 0)
@@ -515,6 +550,29 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
         await stopManager();
         forget();
         logger.info("left the cluster");
+      }),
+
+    restore: (pieces) =>
+      exclusively("enter", async () => {
+        const iterator = pieces[Symbol.asyncIterator]();
+        const first = (await iterator.next()).value?.piece;
+        if (first?.$case !== "start") throw new TswarmError("invalid", "a restore begins with its start");
+        const { host, port } = advertiseAddress(first.value.advertiseAddr, parts.hostAddresses());
+        const advertise = hostPort(host, port);
+        mkdirSync(managerDir, { recursive: true, mode: 0o700 });
+        const backup = join(managerDir, "backup");
+        await writePieces(backup, iterator);
+        // Before the identity, which makes this node a member.
+        save({ advertise, listen: listenAddress(first.value.listenAddr, { host, port }), managers: [advertise] });
+        const request = { kind: "restore", dataDir: managerDir, identityDir, advertise };
+        const restored = await parts.runRecovery<Omit<RestoreResponse, "advertiseAddr">>({
+          ...request,
+          ...{ backup, hostname: ownName(), addr: host, unlockKey: first.value.unlockKey },
+        });
+        membership = loadIdentity(identityDir)!;
+        await startManager();
+        startMember();
+        return { ...restored, advertiseAddr: advertise };
       }),
 
     recover: () =>

@@ -78,7 +78,6 @@ export interface UnlockResponse {
 }
 
 export interface RecoverRequest {
-  unlockKey: string;
 }
 
 /** A manager without quorum goes on alone. Names of the managers that it does without, and the folder with what was before. */
@@ -971,14 +970,11 @@ export const UnlockResponse: MessageFns<UnlockResponse> = {
 };
 
 function createBaseRecoverRequest(): RecoverRequest {
-  return { unlockKey: "" };
+  return {};
 }
 
 export const RecoverRequest: MessageFns<RecoverRequest> = {
-  encode(message: RecoverRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.unlockKey !== "") {
-      writer.uint32(10).string(message.unlockKey);
-    }
+  encode(_: RecoverRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
@@ -995,14 +991,6 @@ export const RecoverRequest: MessageFns<RecoverRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.unlockKey = reader.string();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1018,9 +1006,8 @@ export const RecoverRequest: MessageFns<RecoverRequest> = {
   create(base?: DeepPartial<RecoverRequest>): RecoverRequest {
     return RecoverRequest.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<RecoverRequest>): RecoverRequest {
+  fromPartial(_: DeepPartial<RecoverRequest>): RecoverRequest {
     const message = createBaseRecoverRequest();
-    message.unlockKey = object.unlockKey ?? "";
     return message;
   },
 };

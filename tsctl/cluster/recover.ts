@@ -26,7 +26,7 @@ export const clusterRecover: Verb = (noun, cli) =>
         );
       const local = await cli.local();
       if (!flags.yes && !(await confirm(cli, WARNING, "nothing was changed"))) return;
-      const { without, kept, index } = await local.recover({ unlockKey: "" });
+      const { without, kept, index } = await local.recover({});
       cli.out.write(`This node is the only manager now, with all entries of its log up to ${index}.\n`);
       if (without.length > 0)
         cli.out.write(
