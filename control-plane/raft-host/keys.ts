@@ -27,9 +27,8 @@ export const KEY_BYTES = 32;
 export const TAG_BYTES = 16;
 const CIPHER = "aes-256-gcm";
 
-const nonceOf = (counter: number, last: boolean): Buffer => {
+const nonceOf = (counter: number): Buffer => {
   const nonce = Buffer.alloc(12);
-  nonce[0] = last ? 1 : 0;
   nonce.writeUIntBE(counter, 6, 6);
   return nonce;
 };
@@ -48,10 +47,10 @@ export class Sealer {
     this.#derive = () => derive(key, salt, purpose);
   }
 
-  /** Ciphertext and tag: TAG_BYTES longer. `bound` must be the same for opening. `last` marks the end of a whole. */
-  seal(plain: Uint8Array, bound: Uint8Array, last = false): [Buffer, Buffer] {
+  /** Ciphertext and tag: TAG_BYTES longer. `bound` must be the same for opening. */
+  seal(plain: Uint8Array, bound: Uint8Array): [Buffer, Buffer] {
     this.#key ??= this.#derive();
-    const cipher = createCipheriv(CIPHER, this.#key, nonceOf(this.#counter++, last)).setAAD(bound);
+    const cipher = createCipheriv(CIPHER, this.#key, nonceOf(this.#counter++)).setAAD(bound);
     const sealed = cipher.update(plain);
     cipher.final();
     return [sealed, cipher.getAuthTag()];
@@ -67,12 +66,12 @@ export class Opener {
     this.#derive = () => derive(key, salt, purpose);
   }
 
-  /** Throws when the part, its place in the order, `bound` or `last` is not what was sealed. */
-  open(sealed: Uint8Array, bound: Uint8Array, last = false): Buffer {
+  /** Throws when the part, its place in the order or `bound` is not what was sealed. */
+  open(sealed: Uint8Array, bound: Uint8Array): Buffer {
     const end = sealed.length - TAG_BYTES;
     if (end < 0) throw new Error("too short");
     this.#key ??= this.#derive();
-    const decipher = createDecipheriv(CIPHER, this.#key, nonceOf(this.#counter++, last), { authTagLength: TAG_BYTES });
+    const decipher = createDecipheriv(CIPHER, this.#key, nonceOf(this.#counter++), { authTagLength: TAG_BYTES });
     decipher.setAAD(bound).setAuthTag(sealed.subarray(end));
     const plain = decipher.update(sealed.subarray(0, end));
     decipher.final();

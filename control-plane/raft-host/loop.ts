@@ -14,6 +14,7 @@ import { createRaftNode, type RaftNode } from "#control-plane/raft/node.ts";
 import type { ConfChange, Entry, Message, Ready, SnapshotMeta } from "#control-plane/raft/types.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
 import type { MemberFiles } from "#control-plane/raft-host/member-files.ts";
+import { dropUnneededKeys } from "#control-plane/raft-host/needed-keys.ts";
 import { decodePeer, decodePeers, encodePeers, type Peer } from "#control-plane/raft-host/peers.ts";
 import { type Received, Snapshots } from "#control-plane/raft-host/snapshots.ts";
 import { SyncTimes } from "#control-plane/raft-host/sync-times.ts";
@@ -397,6 +398,7 @@ export class RaftLoop {
       this.node.snapshotted(meta);
       this.node.compact(index - keepEntries);
       files.wal.release(Math.min(index - keepEntries, snapshots.fallbackIndex));
+      await dropUnneededKeys(this.#o.disk, files, logger);
       logger.info("wrote a snapshot", { index });
     } catch (error) {
       this.fatal(error);

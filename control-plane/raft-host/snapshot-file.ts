@@ -1,8 +1,8 @@
 // Snapshots on disk: `<index>-<term>.snap`. Written beside as `.tmp`, synced, renamed; the newest two stay.
 //
 //   "TSWSNAP2", then pieces: u32 length, u32 crc, data. The first piece is the number and salt of the data key, the others
-//   are sealed with it: header (cluster, meta, peers), the state's chunks, and an empty one, sealed as the last, that ends
-//   the file. Checksums are of what is in the file: damage shows without a key, and a forger needs one.
+//   are sealed with it: header (cluster, meta, peers), the state's chunks, none of them empty, and an empty one that ends the
+//   file. Checksums are of what is in the file: damage shows without a key, and a forger needs one.
 //
 // Files of older versions are not encrypted (snapshot-stream.ts); they are read.
 import path from "node:path";
@@ -11,7 +11,7 @@ import { newerVersion, TswarmError } from "#base/errors.ts";
 import type { SnapshotMeta } from "#control-plane/raft/types.ts";
 import { ByteReader, ByteWriter } from "#control-plane/raft-host/byte-codec.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
-import { type DataKeys, type KeyUse, Opener, Sealer, TAG_BYTES } from "#control-plane/raft-host/keys.ts";
+import { type DataKeys, type KeyUse, Opener, Sealer } from "#control-plane/raft-host/keys.ts";
 import { PieceReader } from "#control-plane/raft-host/piece-reader.ts";
 import {
   damaged,
@@ -69,8 +69,8 @@ export const writeSealed = async (
       file.write(bytes, at);
       at += bytes.length;
     };
-    const seal = (bytes: Uint8Array, last = false) => {
-      const [sealed, tag] = sealer.seal(bytes, BOUND, last);
+    const seal = (bytes: Uint8Array) => {
+      const [sealed, tag] = sealer.seal(bytes, BOUND);
       put(lengthAndCrc(sealed.length + tag.length, crc32(tag, crc32(sealed))));
       put(sealed);
       put(tag);
@@ -87,7 +87,7 @@ export const writeSealed = async (
       }
       await nextTurn();
     }
-    seal(new Uint8Array(0), true);
+    seal(new Uint8Array(0));
     await file.sync();
   } finally {
     file.close();
@@ -131,9 +131,8 @@ const decodeSealed = async (file: string, reader: PieceReader, keys: DataKeys): 
   const next = async (): Promise<Buffer | undefined> => {
     const { data } = await takeChecked(file, reader);
     try {
-      const isLast = data.length === TAG_BYTES;
-      const plain = opener.open(data, BOUND, isLast);
-      return isLast ? undefined : plain;
+      const plain = opener.open(data, BOUND);
+      return plain.length === 0 ? undefined : plain;
     } catch {
       throw damaged(file, "what is there was not encrypted by this member for this place");
     }
