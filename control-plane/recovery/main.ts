@@ -17,8 +17,8 @@ type Request = {
   readonly advertise: string;
   /** Of a locked cluster; else empty. */
   readonly unlockKey: string;
-} /** `unlockKey` is empty where the node's keys are not locked. */ & (
-  | { readonly kind: "recover"; readonly unlockKey: string }
+} & (
+  | { readonly kind: "recover" }
   | { readonly kind: "restore"; readonly backup: string; readonly hostname: string; readonly addr: string }
 );
 
@@ -41,10 +41,10 @@ const run = async (request: Request): Promise<unknown> => {
     saveIdentity(identityDir, identity);
     return { nodeId, ...contents };
   }
-  const identity = loadIdentity(identityDir, request.unlockKey);
+  const identity = loadIdentity(identityDir, unlockKey);
   if (identity === undefined) throw new TswarmError("invalid", "this node is not part of a cluster");
   const { clusterId, nodeId } = identity;
-  const keysOf = (dir: string) => openMemberKeys(dir, identity, request.unlockKey);
+  const keysOf = (dir: string) => openMemberKeys(dir, identity, unlockKey);
   return recoverLog({ dataDir, clusterId, nodeId, advertise, keysOf, context, logger });
 };
 
