@@ -98,10 +98,7 @@ export class RaftLoop {
   async start(transport: RaftTransport): Promise<void> {
     this.#transport = transport;
     this.#tellPeers();
-    if (this.#snapshots.current !== null) {
-      const { index } = this.#snapshots;
-      await this.#o.stateMachine.restore({ kind: "snapshot", index, chunks: this.#snapshots.chunks() });
-    }
+    await this.#restore();
     this.#armTick();
     this.#turn();
   }
@@ -441,22 +438,33 @@ export class RaftLoop {
     for (const peer of decodePeers(received.peers)) this.peers.set(peer.raftId, peer);
     this.#tellPeers();
     this.#toApply = [];
-    this.#restoring = true;
-    this.#o.stateMachine.restore({ kind: "snapshot", index: meta.index, chunks: this.#snapshots.chunks() }).then(
-      () => {
-        this.#restoring = false;
-        this.#guarded(() => {
-          this.#appliedTo(meta.index);
-          this.#apply();
-        });
-        this.#turn();
-      },
+    this.#restore().then(
+      () => this.#turn(),
       (error) => this.fatal(error),
     );
     return [
       { kind: "snapshot", index: meta.index, term: meta.term, reset: true },
       { kind: "peers", data: received.peers },
     ];
+  }
+
+  /**
+   * Puts the newest snapshot into the state machine. Messages come in meanwhile, also at the start: nothing is applied until
+   * it is done, and a snapshot that arrives is restored after it, never at the same time.
+   */
+  async #restore(): Promise<void> {
+    if (this.#restoring || this.#snapshots.current === null) return;
+    this.#restoring = true;
+    for (let done = 0; done < this.#snapshots.index; ) {
+      const { index } = this.#snapshots;
+      await this.#o.stateMachine.restore({ kind: "snapshot", index, chunks: this.#snapshots.chunks() });
+      done = index;
+    }
+    this.#restoring = false;
+    this.#guarded(() => {
+      this.#appliedTo(this.#snapshots.index);
+      this.#apply();
+    });
   }
 
   // --- the end ---

@@ -20,8 +20,13 @@ export type ClientsOptions = {
   readonly histories: Histories;
 };
 
-/** `read`: after a barrier, from the member's own state. */
-type Client = { readonly number: number; readonly random: Random; readonly seen: number[] };
+/** `seen`: the last value of each register. `open`: members that owe it an answer; it asks them nothing more. */
+type Client = {
+  readonly number: number;
+  readonly random: Random;
+  readonly seen: number[];
+  readonly open: Set<Life>;
+};
 
 const REGISTERS = 3;
 const LISTS = 2;
@@ -40,7 +45,8 @@ export class Clients {
       const life = this.#someone(draw, 0.9);
       for (let i = 1 + draw.int(mix.burst); i > 0 && life !== undefined; i--) void this.propose(life, draw);
     });
-    for (let number = 1; number <= mix.clients; number++) this.#think({ number, random: fork(random), seen: [] });
+    for (let number = 1; number <= mix.clients; number++)
+      this.#think({ number, random: fork(random), seen: [], open: new Set() });
   }
 
   end(): void {
@@ -48,11 +54,11 @@ export class Clients {
     this.#recurring.end();
   }
 
-  #someone(random: Random, wantsLeader: number): Life | undefined {
+  #someone(random: Random, wantsLeader: number, but?: ReadonlySet<Life>): Life | undefined {
     const open: Life[] = [];
     let leaders = 0;
     for (const { life } of this.#o.members.values()) {
-      if (life === null || life.dead || life.log === null) continue;
+      if (life === null || life.dead || life.log === null || but?.has(life)) continue;
       // Leaders first, so that one can be picked without a second list.
       if (life.core?.role === "leader") open.splice(leaders++, 0, life);
       else open.push(life);
@@ -73,7 +79,7 @@ export class Clients {
     const { histories } = this.#o;
     const kind = pick(random, ["read", "read", "write", "cas", "cas", "append", "list"] as const);
     const reads = kind === "read" || kind === "list";
-    const life = this.#someone(random, reads ? 0.3 : 0.8);
+    const life = this.#someone(random, reads ? 0.3 : 0.8, client.open);
     if (life === undefined) {
       this.#think(client);
       return;
@@ -82,25 +88,25 @@ export class Clients {
     const id = reads ? 0 : ++this.#operations;
     switch (kind) {
       case "read":
-        this.#wait(client, this.read(life), histories.register(client.number, key, id, { op: "read" }), () => {
+        this.#wait(client, life, this.read(life), histories.register(client.number, key, id, { op: "read" }), () => {
           const value = life.state.register(key);
           client.seen[key] = value;
           return value === 0 ? null : value;
         });
         return;
       case "list":
-        this.#wait(client, this.read(life), histories.list(client.number, key, id, { op: "read" }), () => [
+        this.#wait(client, life, this.read(life), histories.list(client.number, key, id, { op: "read" }), () => [
           ...life.state.list(key),
         ]);
         return;
       case "append": {
         const ending = histories.list(client.number, key, id, { op: "append", value: id });
-        this.#wait(client, this.#command(life, random, id, { kind, key, value: id }), ending, () => null);
+        this.#wait(client, life, this.#command(life, random, id, { kind, key, value: id }), ending, () => null);
         return;
       }
       case "write": {
         const ending = histories.register(client.number, key, id, { op: "write", value: id });
-        this.#wait(client, this.#command(life, random, id, { kind, key, value: id }), ending, () => null);
+        this.#wait(client, life, this.#command(life, random, id, { kind, key, value: id }), ending, () => null);
         client.seen[key] = id;
         return;
       }
@@ -108,7 +114,7 @@ export class Clients {
         const from = client.seen[key] ?? 0;
         const input = { op: "cas", from: from === 0 ? null : from, to: id } as const;
         const ending = histories.register(client.number, key, id, input);
-        this.#wait(client, this.#command(life, random, id, { kind, key, from, to: id }), ending, () => {
+        this.#wait(client, life, this.#command(life, random, id, { kind, key, from, to: id }), ending, () => {
           const done = life.state.wasDone(id) === true;
           if (done) client.seen[key] = id;
           return done;
@@ -118,15 +124,23 @@ export class Clients {
   }
 
   /** Goes on when the answer is there, or when the client's patience ends: then the outcome stays unknown. */
-  #wait<O>(client: Client, call: Promise<"done" | "refused" | "unknown">, ending: Ending<O>, output: () => O): void {
+  #wait<O>(
+    client: Client,
+    life: Life,
+    call: Promise<"done" | "refused" | "unknown">,
+    ending: Ending<O>,
+    output: () => O,
+  ): void {
     const { time, mix } = this.#o;
     let waiting = true;
+    client.open.add(life);
     const next = () => {
       waiting = false;
       this.#think(client);
     };
     const giveUp = time.after(mix.patienceMs, time.world, next);
     void call.then((how) => {
+      client.open.delete(life);
       if (!waiting) return;
       giveUp();
       if (how === "done") ending.returned(output());

@@ -25,6 +25,8 @@ export type FaultMix = {
   readonly diskFaultEvery: number;
   readonly fullEvery: number;
   readonly rotEvery: number;
+  /** Another data key for a member's files. */
+  readonly keyEvery: number;
   readonly clockEvery: number;
   /** How far the speed of a clock may be off. */
   readonly clockDrift: number;
@@ -37,6 +39,8 @@ export type FaultMix = {
   readonly syncMs: number;
   readonly slowSyncRate: number;
   readonly slowSyncMs: number;
+  /** What each part of a snapshot takes to restore, at most. */
+  readonly restoreMs: number;
   /** Clients that ask one thing after the other, how long they think, and wait for an answer. */
   readonly clients: number;
   readonly thinkMs: number;
@@ -81,6 +85,7 @@ export const drawFaultMix = (random: Random): FaultMix => {
     diskFaultEvery: sometimes(0.15, () => 6000),
     fullEvery: sometimes(0.15, () => 6000),
     rotEvery: sometimes(0.2, () => pick(random, [2000, 10_000])),
+    keyEvery: sometimes(0.2, () => 3000),
     clockEvery: sometimes(0.25, () => 5000),
     clockDrift: pick(random, [0.1, 0.5]),
     transferEvery: sometimes(0.25, () => pick(random, [700, 3000])),
@@ -91,6 +96,7 @@ export const drawFaultMix = (random: Random): FaultMix => {
     syncMs: pick(random, [0.2, 2, 20]),
     slowSyncRate: sometimes(0.5, () => pick(random, [0.02, 0.2, 1])),
     slowSyncMs: pick(random, [50, 300, 2000]),
+    restoreMs: pick(random, [0.1, 5, 100]),
     clients: pick(random, [1, 3, 5]),
     thinkMs: pick(random, [100, 300, 800]),
     patienceMs: pick(random, [300, 2000, 10_000]),

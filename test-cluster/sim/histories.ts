@@ -10,7 +10,6 @@ import {
   type RegisterOutput,
 } from "#test-cluster/linearizability/models.ts";
 import type { Violate } from "#test-cluster/sim/log-checks.ts";
-import type { StateChecks } from "#test-cluster/sim/state-checks.ts";
 
 /** Many times what a good history needs. */
 const MAX_STEPS = 300_000;
@@ -19,6 +18,7 @@ type Asked<I, O> = { readonly id: number; operation: Operation<I, O>; refused: b
 
 export class Histories {
   #moment = 0;
+  #applied = new Map<number, { readonly at: number; readonly done: boolean | undefined }>();
   #registers: Asked<RegisterInput, RegisterOutput>[] = [];
   #lists: Asked<AppendInput, AppendOutput>[] = [];
 
@@ -49,15 +49,37 @@ export class Histories {
     return this.#registers.length + this.#lists.length;
   }
 
-  /** To be called when all members agree: what none of them has applied by then never took effect. */
-  check(violate: Violate, states: StateChecks): void {
-    const happened = <I, O>(all: readonly Asked<I, O>[]): Operation<I, O>[] =>
+  /** The first member applies it. `done`: of a compare-and-set. */
+  applied(id: number, done: boolean | undefined): void {
+    this.#applied.set(id, { at: ++this.#moment, done });
+  }
+
+  /**
+   * To be called when all members agree. Clients do not know how some operations ended, but the log does: those that no member
+   * has applied by then never took effect, the others at the latest when the first one applied them.
+   */
+  check(violate: Violate): void {
+    const happened = <I, O>(
+      all: readonly Asked<I, O>[],
+      outputOf: (done: boolean | undefined) => O,
+    ): Operation<I, O>[] =>
       all.flatMap(({ id, operation, refused }) => {
-        const never = operation.outcome.kind === "unknown" && (id === 0 || !states.wasApplied(id));
-        return refused || never ? [] : [operation];
+        if (refused) return [];
+        if (operation.outcome.kind === "returned") return [operation];
+        const applied = this.#applied.get(id);
+        if (applied === undefined) return [];
+        return [{ ...operation, outcome: { kind: "returned", at: applied.at, output: outputOf(applied.done) } }];
       });
-    const registers = checkLinearizable(compareAndSetModel, happened(this.#registers), { maxSteps: MAX_STEPS });
-    const lists = checkLinearizable(appendModel, happened(this.#lists), { maxSteps: MAX_STEPS });
+    const registers = checkLinearizable(
+      compareAndSetModel,
+      happened(this.#registers, (done) => done ?? null),
+      { maxSteps: MAX_STEPS },
+    );
+    const lists = checkLinearizable(
+      appendModel,
+      happened(this.#lists, () => null),
+      { maxSteps: MAX_STEPS },
+    );
     for (const verdict of [registers, lists]) {
       if (verdict.kind === "violation") violate("clients see one history", verdict.report);
       if (verdict.kind === "undecided") violate("the checker decides", verdict.report);

@@ -1,52 +1,69 @@
-// node test-cluster/sim/main.ts [--seeds 500] [--first 1] [--seconds 30]   many runs, until one fails
-// node test-cluster/sim/main.ts --seed N [--seconds 30]                    one run, with its trace hash
+// node test-cluster/sim/main.ts [--seeds 1000] [--first N] [--seconds 60] [--minutes M] [--jobs 2]   until one fails
+// node test-cluster/sim/main.ts --seed N [--seconds 60] [--trace] [--mutant NAME]                     one run again
+// node test-cluster/sim/main.ts --mutants [--seeds 2000] [--seconds 20] [--mutant NAME]              who finds the mutants
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { type Run, simulate } from "#test-cluster/sim/simulate.ts";
+import { runFleet } from "#test-cluster/sim/fleet.ts";
+import { mutants } from "#test-cluster/sim/mutants/mutants.ts";
+import { mutate } from "#test-cluster/sim/mutants/mutate.ts";
+import type { Totals } from "#test-cluster/sim/run-seeds.ts";
+import { searchMutants } from "#test-cluster/sim/search-mutants.ts";
 
 const { values } = parseArgs({
   options: {
-    seeds: { type: "string", default: "500" },
+    seeds: { type: "string", default: "" },
     first: { type: "string", default: "1" },
-    seconds: { type: "string", default: "30" },
+    seconds: { type: "string", default: "" },
+    minutes: { type: "string" },
+    jobs: { type: "string", default: String(availableParallelism()) },
     seed: { type: "string" },
+    trace: { type: "boolean", default: false },
+    mutant: { type: "string" },
+    mutants: { type: "boolean", default: false },
   },
 });
-const seconds = Number(values.seconds);
-const first = Number(values.seed ?? values.first);
-const count = values.seed === undefined ? Number(values.seeds) : 1;
+const mutant = values.mutant === undefined ? undefined : mutants.find((m) => m.name === values.mutant);
+if (values.mutant !== undefined && mutant === undefined) throw new Error(`no mutant "${values.mutant}"`);
 
-const tell = (run: Run): void => {
-  const { violation, mix, lastEvents, seed, hash } = run;
-  if (violation !== null) {
-    console.log(`${lastEvents.join("\n")}\n`);
-    console.log(`faults: ${JSON.stringify(mix)}`);
-    console.log(`VIOLATED ${violation.property}: ${violation.detail}`);
-    if (violation.stack !== undefined) console.log(violation.stack);
-    console.log(`seed ${seed}; again: node test-cluster/sim/main.ts --seed ${seed} --seconds ${seconds}`);
-  }
-  console.log(`trace ${hash}`);
+const tell = ({ seeds, simulatedMs, elections, commits, acknowledged, checked, events, lost, cpuMs }: Totals): void => {
+  const cpu = cpuMs / 1000;
+  console.log(
+    `${seeds} seeds, ${(simulatedMs / 3.6e6).toFixed(2)} simulated hours, ${elections} elections, ${commits} commits, ` +
+      `${acknowledged} acknowledged, ${checked} operations checked, ${lost} damaged disks refused, ${events} events; ` +
+      `${(seeds / cpu).toFixed(1)} seeds and ${(simulatedMs / cpuMs).toFixed(0)} simulated seconds a CPU second (${cpu.toFixed(1)} s)`,
+  );
 };
 
-const begin = process.cpuUsage();
-const total = { seeds: 0, ms: 0, elections: 0, commits: 0, acknowledged: 0, events: 0 };
-for (let seed = first; seed < first + count; seed++) {
-  const run = await simulate({ seed, seconds, stacks: count === 1 });
-  total.seeds++;
-  total.ms += run.simulatedMs;
-  total.elections += run.elections;
-  total.commits += run.commits;
-  total.acknowledged += run.acknowledged;
-  total.events += run.events;
-  if (run.violation !== null || count === 1) tell(run);
-  if (run.violation !== null) {
-    process.exitCode = 1;
-    break;
-  }
+if (values.mutants) {
+  const options = {
+    seeds: Number(values.seeds || 2000),
+    seconds: Number(values.seconds || 20),
+    jobs: Number(values.jobs),
+  };
+  process.exitCode = (await searchMutants(mutant === undefined ? mutants : [mutant], options)) ? 0 : 1;
+} else if (values.seed !== undefined) {
+  if (mutant !== undefined) mutate(mutant.edits);
+  const { simulate } = await import("#test-cluster/sim/simulate.ts");
+  const { failureText } = await import("#test-cluster/sim/run-seeds.ts");
+  const seconds = Number(values.seconds || 60);
+  const run = await simulate({
+    ...{ seed: Number(values.seed), seconds, stacks: true },
+    ...(mutant?.faults && { faults: mutant.faults }),
+    ...(values.trace && { onLine: (line: string) => console.log(line) }),
+  });
+  console.log(failureText(run, seconds));
+  console.log(`trace ${run.hash}`);
+  if (run.violation !== null) process.exitCode = 1;
+} else {
+  const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
+  const { totals, failure } = await runFleet({
+    first: Number(values.first),
+    count: values.seeds === "" ? (minutes === undefined ? 1000 : Number.POSITIVE_INFINITY) : Number(values.seeds),
+    seconds: Number(values.seconds || 60),
+    jobs: Number(values.jobs),
+    ...(minutes !== undefined && { forMs: minutes * 60_000 }),
+  });
+  if (failure !== null) console.log(failure.text);
+  tell(totals);
+  if (failure !== null) process.exitCode = 1;
 }
-const { user, system } = process.cpuUsage(begin);
-const cpu = (user + system) / 1e6;
-console.log(
-  `${total.seeds} seeds, ${(total.ms / 3.6e6).toFixed(2)} simulated hours, ${total.elections} elections, ${total.commits} commits, ` +
-    `${total.acknowledged} acknowledged, ${total.events} trace lines; ${(total.seeds / cpu).toFixed(1)} seeds and ` +
-    `${(total.ms / 1000 / cpu).toFixed(0)} simulated seconds a CPU second (${cpu.toFixed(1)} s)`,
-);

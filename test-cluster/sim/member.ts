@@ -9,8 +9,8 @@ import { openRaftLog, type RaftLog } from "#control-plane/raft-host/raft-log.ts"
 import type { RaftTransport, TransportHost } from "#control-plane/raft-host/transport.ts";
 import { between, chance, fork } from "#test-cluster/sim/draw.ts";
 import type { FaultMix } from "#test-cluster/sim/fault-mix.ts";
-import { simKeys } from "#test-cluster/sim/quick-cipher.ts";
 import { DiskFault, SimDisk } from "#test-cluster/sim/sim-disk.ts";
+import { SimKeys } from "#test-cluster/sim/sim-keys.ts";
 import { SimState, type StateWatch } from "#test-cluster/sim/sim-state.ts";
 import type { Trace } from "#test-cluster/sim/trace.ts";
 import type { Actor, VirtualTime } from "#test-cluster/sim/virtual-time.ts";
@@ -64,6 +64,7 @@ export class SimMember {
   #rotten = false;
   #faultNext = false;
   #disk: SimDisk;
+  #keys = new SimKeys();
   #beginning: Beginning;
   #s: MemberSurroundings;
   #random: Random;
@@ -84,11 +85,13 @@ export class SimMember {
   }
 
   start(): void {
-    const { time, trace, watch } = this.#s;
+    const { time, trace, watch, mix } = this.#s;
     const number = ++this.#lives;
     const name = `${this.raftId}.${number}`;
+    const waits = fork(this.#random);
+    const restoring = (): Promise<void> => time.wait(waits.float() * mix.restoreMs, life);
     const life: Life = {
-      ...{ name, dead: false, pausedUntil: 0, member: this, number, state: new SimState(name, watch) },
+      ...{ name, dead: false, pausedUntil: 0, member: this, number, state: new SimState(name, watch, restoring) },
       ...{ host: null, log: null, core: null, seenCommit: 0, seenApplied: 0, seenTerm: 0 },
       ...{ leading: 0, seenLast: 0, seenMatches: new Map() },
     };
@@ -111,7 +114,7 @@ export class SimMember {
       dir: "/member",
       raftId: this.raftId,
       clusterId: "simulated",
-      keys: simKeys(this.raftId * 100_000 + life.number),
+      keys: this.#keys,
       beginning: this.#beginning,
       stateMachine: life.state,
       transport: (host) => {
@@ -222,6 +225,12 @@ export class SimMember {
     if (what === null) return;
     this.#rotten = true;
     this.#s.trace.note(this.#s.time.now, `the disk of ${this.raftId} rots: ${what}`);
+  }
+
+  /** The data key of its files changes, as `cluster update` asks for. */
+  rotateKey(): void {
+    this.#keys.rotate();
+    this.#s.trace.note(this.#s.time.now, `${this.raftId} gets another data key`);
   }
 
   /** Its clock goes at another speed from now on, and its wall clock jumps. */

@@ -35,6 +35,7 @@ export class Nemesis {
     this.#recurring.every(mix.fullEvery, (random) =>
       this.#victim(random)?.fillDisk(exponential(random, 2 * mix.faultMs)),
     );
+    this.#recurring.every(mix.keyEvery, (random) => this.#victim(random)?.rotateKey());
     this.#recurring.every(mix.clockEvery, (random) => this.#victim(random)?.changeClock(random));
     // Only one of the first members ever loses data, so that a majority always has everything.
     const rotting = 1 + random.int(mix.members);

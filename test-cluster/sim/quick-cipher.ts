@@ -1,7 +1,6 @@
 // Real encryption is a fifth of a run's time. Most seeds use a stand-in of the same layout: the plain bytes, and a tag over
 // them, what they are bound to and their place in the order. Everything around it stays the real code.
-import { createHash } from "node:crypto";
-import { type DataKeys, Opener, Sealer, TAG_BYTES } from "#control-plane/raft-host/keys.ts";
+import { Opener, Sealer, TAG_BYTES } from "#control-plane/raft-host/keys.ts";
 import { checksum } from "#test-cluster/sim/checksum.ts";
 
 const tagOf = (plain: Uint8Array, bound: Uint8Array, count: number, last: boolean): Buffer => {
@@ -34,24 +33,5 @@ export const useQuickCipher = (): (() => void) => {
   return () => {
     Sealer.prototype.seal = seal;
     Opener.prototype.open = open;
-  };
-};
-
-const digest = (text: string): Uint8Array => createHash("sha256").update(text).digest();
-const key = { id: 1, key: digest("the key of all simulated members") };
-
-/** `life`: unique in a run; its salts must be new ones. */
-export const simKeys = (life: number): DataKeys => {
-  let salts = 0;
-  return {
-    current: () => key,
-    get: () => key.key,
-    salt: () => {
-      const salt = Buffer.alloc(32);
-      salt.writeUInt32LE(life, 0);
-      salt.writeUInt32LE(++salts, 4);
-      return salt;
-    },
-    retain: () => {},
   };
 };

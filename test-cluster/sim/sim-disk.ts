@@ -8,6 +8,7 @@ import type { Disk, DiskFile } from "#control-plane/raft-host/disk.ts";
 import { chance, pick } from "#test-cluster/sim/draw.ts";
 
 const SECTOR = 512;
+const READ_MS = 0.1;
 
 const noSpace = () => Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
 
@@ -195,7 +196,10 @@ export class SimDisk {
     const readPieces = async function* (inode: () => Inode, size: number): AsyncGenerator<Buffer> {
       const { view } = inode().cached;
       const step = Math.min(size, 3000);
-      for (let at = 0; at < view.length; at += step) yield Buffer.from(view.subarray(at, at + step));
+      for (let at = 0; at < view.length; at += step) {
+        await hooks.wait(READ_MS);
+        yield Buffer.from(view.subarray(at, at + step));
+      }
     };
     return {
       makeDirectory: (dir) => {

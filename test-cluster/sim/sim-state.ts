@@ -7,8 +7,8 @@ import { type Command, decodeCommand, operationOf } from "#test-cluster/sim/comm
 export type EntryOf = Extract<Committed, { kind: "entry" }>;
 
 export type StateWatch = {
-  /** An entry was applied by `who` after the one with index `previous`, and the state is now `hash`. */
-  applied(who: string, entry: EntryOf, previous: number, hash: number): void;
+  /** An entry was applied by `who` after the one with index `previous`, and the state is now `hash`. `done`: of a compare-and-set. */
+  applied(who: string, entry: EntryOf, previous: number, hash: number, done: boolean | undefined): void;
   /** A snapshot of index `snapshotIndex` was taken over; its last applied entry is `index`. */
   restored(who: string, snapshotIndex: number, index: number, hash: number): void;
 };
@@ -26,9 +26,13 @@ export class SimState implements StateMachine {
   #who: string;
   #watch: StateWatch;
 
-  constructor(who: string, watch: StateWatch) {
+  #wait: () => Promise<void>;
+
+  /** `wait`: what a part of a restore takes. */
+  constructor(who: string, watch: StateWatch, wait: () => Promise<void>) {
     this.#who = who;
     this.#watch = watch;
+    this.#wait = wait;
   }
 
   register(key: number): number {
@@ -48,8 +52,9 @@ export class SimState implements StateMachine {
       const previous = this.index;
       this.index = entry.index;
       this.hash = checksum(entry.data, this.hash ^ entry.index);
-      this.#execute(operationOf(entry.data), decodeCommand(entry.data));
-      this.#watch.applied(this.#who, entry, previous, this.hash);
+      const operation = operationOf(entry.data);
+      this.#execute(operation, decodeCommand(entry.data));
+      this.#watch.applied(this.#who, entry, previous, this.hash, this.#done.get(operation));
     }
   }
 
@@ -73,7 +78,10 @@ export class SimState implements StateMachine {
 
   async restore(snapshot: Extract<Committed, { kind: "snapshot" }>): Promise<void> {
     const chunks: Uint8Array[] = [];
-    for await (const chunk of snapshot.chunks) chunks.push(chunk);
+    for await (const chunk of snapshot.chunks) {
+      await this.#wait();
+      chunks.push(chunk);
+    }
     const { index, hash, registers, lists } = JSON.parse(Buffer.concat(chunks).toString());
     this.index = index;
     this.hash = hash;

@@ -85,7 +85,7 @@ class Cluster {
       const life = members.get(raftId)?.life;
       return life?.dead === false ? (life.core ?? undefined) : undefined;
     });
-    this.states = new StateChecks(this.violate);
+    this.states = new StateChecks(this.violate, (operation, done) => this.histories.applied(operation, done));
     const shared = { time, trace, mix, members };
     this.network = new Network({ ...shared, random: fork(random), onSend: (life, m) => this.logs.sent(life, m) });
     const peers: Peer[] = Array.from({ length: mix.members }, (_, i) => ({
@@ -251,7 +251,7 @@ export const simulate = async (options: RunOptions): Promise<Run> => {
       cluster.heal();
       await cluster.livenessPhase();
     }
-    if (cluster.violation === null) cluster.histories.check(cluster.violate, states);
+    if (cluster.violation === null) cluster.histories.check(cluster.violate);
   } finally {
     stopObserving();
     useRealCipher();

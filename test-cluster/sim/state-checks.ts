@@ -22,16 +22,21 @@ export class StateChecks implements StateWatch {
   #indexOf = new Map<number, number>();
   #refused = new Set<number>();
 
-  constructor(violate: Violate) {
+  #onFirst: (operation: number, done: boolean | undefined) => void;
+
+  /** `onFirst` is told when the first member applies an operation; `done`: of a compare-and-set. */
+  constructor(violate: Violate, onFirst: (operation: number, done: boolean | undefined) => void) {
     this.#violate = violate;
+    this.#onFirst = onFirst;
   }
 
-  applied: StateWatch["applied"] = (who, { index, term, data }, previous, hash) => {
+  applied: StateWatch["applied"] = (who, { index, term, data }, previous, hash, done) => {
     const known = this.#states.get(index);
     const operation = operationOf(data);
     if (known === undefined) {
       this.#states.set(index, { previous, term, operation, hash, by: who });
       this.#first(index, operation, who);
+      this.#onFirst(operation, done);
     } else if (known.hash !== hash || known.term !== term || known.previous !== previous) {
       const one = `${known.by} operation ${known.operation} of term ${known.term} after ${known.previous}`;
       const other = `${who} operation ${operation} of term ${term} after ${previous}`;
@@ -65,11 +70,6 @@ export class StateChecks implements StateWatch {
     const state = this.#states.get(index);
     if (state?.operation === operation) return;
     this.#violate("acknowledged is applied", `operation ${operation} at ${index}: ${state?.operation} is there`);
-  }
-
-  /** Whether any member ever applied it. */
-  wasApplied(operation: number): boolean {
-    return this.#indexOf.has(operation);
   }
 
   refuse(operation: number): void {

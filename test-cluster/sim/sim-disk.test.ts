@@ -1,60 +1,6 @@
 import { expect } from "chai";
 import { seededRandom } from "#base/random.ts";
-import { mutants } from "#test-cluster/sim/mutants.ts";
 import { SimDisk } from "#test-cluster/sim/sim-disk.ts";
-import { type Run, simulate } from "#test-cluster/sim/simulate.ts";
-
-const SEEDS = 200;
-const SECONDS = 20;
-/** Enough for the hardest of the mutants below. */
-const MUTANT_SEEDS = 150;
-const MUTANT_SECONDS = 10;
-
-const told = ({ violation, seed, lastEvents }: Run): string =>
-  violation === null
-    ? ""
-    : `${violation.property}: ${violation.detail}\nagain: node test-cluster/sim/main.ts --seed ${seed} --seconds ${SECONDS}\n` +
-      lastEvents.slice(-25).join("\n");
-
-describe("simulated raft cluster", () => {
-  it(`keeps every property over ${SEEDS} seeds of ${SECONDS} s`, async function () {
-    this.timeout(300_000);
-    const total = { elections: 0, acknowledged: 0 };
-    for (let seed = 1; seed <= SEEDS; seed++) {
-      const run = await simulate({ seed, seconds: SECONDS });
-      expect(told(run)).equal("");
-      total.elections += run.elections;
-      total.acknowledged += run.acknowledged;
-    }
-    // Runs in which nothing happens prove nothing.
-    expect(total.elections).greaterThan(3 * SEEDS);
-    expect(total.acknowledged).greaterThan(100 * SEEDS);
-  });
-
-  it("repeats a run to the last byte, and differs between seeds", async () => {
-    const first = await simulate({ seed: 42, seconds: 10 });
-    const again = await simulate({ seed: 42, seconds: 10 });
-    expect(again).deep.equal(first);
-    expect((await simulate({ seed: 43, seconds: 10 })).hash).not.equal(first.hash);
-  });
-
-  for (const mutant of mutants) {
-    it(`finds a member that ${mutant.name}`, async function () {
-      this.timeout(120_000);
-      const mend = mutant.breakCode?.();
-      const { wrapDisk, faults } = mutant;
-      const options = { seconds: MUTANT_SECONDS, ...(wrapDisk && { wrapDisk }), ...(faults && { faults }) };
-      try {
-        for (let seed = 1; seed <= MUTANT_SEEDS; seed++) {
-          if ((await simulate({ seed, ...options })).violation !== null) return;
-        }
-      } finally {
-        mend?.();
-      }
-      expect.fail(`no violation in ${MUTANT_SEEDS} seeds`);
-    });
-  }
-});
 
 describe("simulated disk", () => {
   const mounted = (disk: SimDisk, syncMs: () => number | "fault" = () => 1) =>
@@ -111,5 +57,38 @@ describe("simulated disk", () => {
       .sync()
       .catch((error: Error) => error.message);
     expect(failed).contain("injected");
+  });
+
+  it("refuses to grow while it is full, but takes what replaces bytes", async () => {
+    const disk = new SimDisk(seededRandom(3));
+    const view = mounted(disk);
+    view.makeDirectory("/d");
+    const file = view.open("/d/a", "create");
+    await file.fillTo(100);
+    disk.full = 1;
+    file.write(Buffer.alloc(100, 1), 0);
+    expect(() => file.write(Buffer.alloc(1), 100)).throws("no space");
+    expect(() => view.open("/d/b", "create")).throws("no space");
+    disk.full = 0;
+    file.write(Buffer.alloc(1), 100);
+    expect(view.size("/d/a")).equal(101);
+  });
+
+  it("rots in bytes that were synced, and shows it after a restart at the latest", async () => {
+    const disk = new SimDisk(seededRandom(4));
+    const before = mounted(disk);
+    before.makeDirectory("/d");
+    const file = before.open("/d/a", "create");
+    file.write(Buffer.alloc(100, 1), 0);
+    expect(disk.rot(seededRandom(1))).equal(null);
+    await file.sync();
+    before.syncDirectory("/d");
+    expect(disk.rot(seededRandom(1))).contain("/d/a");
+    disk.losePower();
+    expect(
+      mounted(disk)
+        .read("/d/a")
+        .filter((byte) => byte !== 1),
+    ).length(1);
   });
 });
