@@ -11,12 +11,14 @@ export type AgentConfig = {
   /** Name below which the containers' cgroups are made. */
   readonly cgroupParent: string;
   readonly hostname: string | undefined;
+  /** A node that is in a cluster already is reached there from now on; empty: as before. */
+  readonly advertiseAddr: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly logLevel: "debug" | "info" | "warn" | "error";
 };
 
 const HELP = `Usage: tswarm-agent [--data-dir DIR] [--run-dir DIR] [--socket PATH] [--cgroup-parent NAME] [--hostname NAME]
-                    [--label KEY=VALUE]... [--log-level debug|info|warn|error]
+                    [--label KEY=VALUE]... [--advertise-addr ADDRESS[:PORT]] [--log-level debug|info|warn|error]
 
 Runs a node of a tswarm cluster. Then, on this host: tsctl cluster init, or tsctl cluster join.
   --data-dir       identity, raft log, images and tasks (default /var/lib/tswarm)
@@ -24,6 +26,7 @@ Runs a node of a tswarm cluster. Then, on this host: tsctl cluster init, or tsct
   --socket         where tsctl reaches this agent (default RUN-DIR/tswarm.sock)
   --cgroup-parent  cgroup below which the containers run (default tswarm)
   --hostname       name of the node (default: the host's)
+  --advertise-addr of a node that is in a cluster: where the others reach it from now on
   --label          engine label for placement constraints, may be repeated`;
 
 export const parseAgentConfig = (argv: readonly string[]): AgentConfig => {
@@ -35,6 +38,7 @@ export const parseAgentConfig = (argv: readonly string[]): AgentConfig => {
       socket: { type: "string" },
       "cgroup-parent": { type: "string", default: "tswarm" },
       hostname: { type: "string" },
+      "advertise-addr": { type: "string", default: "" },
       label: { type: "string", multiple: true, default: [] },
       "log-level": { type: "string", default: "info" },
       help: { type: "boolean", short: "h", default: false },
@@ -56,6 +60,7 @@ export const parseAgentConfig = (argv: readonly string[]): AgentConfig => {
     socket: values.socket ?? join(values["run-dir"], "tswarm.sock"),
     cgroupParent: values["cgroup-parent"],
     hostname: values.hostname,
+    advertiseAddr: values["advertise-addr"],
     labels,
     logLevel: values["log-level"] as AgentConfig["logLevel"],
   };

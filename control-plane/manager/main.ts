@@ -24,6 +24,7 @@ import { followLeadership, type Leadership } from "#control-plane/manager/leader
 import { openMemberKeys } from "#control-plane/manager/member-keys.ts";
 import { managerMembership } from "#control-plane/manager/membership.ts";
 import { openManagerLog } from "#control-plane/manager/open-log.ts";
+import { keepAddress } from "#control-plane/manager/own-address.ts";
 import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
 import { folderBytes } from "#control-plane/quorum/folder-bytes.ts";
 import { createQuorumService } from "#control-plane/quorum/quorum-service.ts";
@@ -139,11 +140,13 @@ const main = async (): Promise<void> => {
   await bind(server, config.listen, serverCredentials(source));
   await bind(local, `unix:${config.socket}`, ServerCredentials.createInsecure());
   agent.say("ready");
+  const stopTelling = keepAddress({ log, advertise: config.advertise, dial, clock: realClock, logger });
   flushCompileCache();
   collectStartGarbage(realClock);
   logger.info("serving", { listen: config.listen, node: identity.nodeId, raftId: log.status().raftId });
 
   const stop = async (): Promise<void> => {
+    stopTelling();
     leadership.stop();
     await log.stop();
     server.forceShutdown();

@@ -28,6 +28,7 @@ import { identitySource, serverCredentials } from "#proto/rpc/security.ts";
 import { addService } from "#proto/rpc/server.ts";
 
 const OWN = "192.0.2.10";
+const MOVED = "192.0.2.20";
 const settle = () => new Promise<void>((resolve) => setTimeout(resolve, 5));
 
 /** A cluster that consists of its CA and the control API. */
@@ -94,9 +95,10 @@ describe("membership of a node", () => {
   afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
   /** An agent's membership over `dir`; managers serve at once unless `failing` says otherwise. */
-  const agent = () => {
+  const agent = (advertiseAddr = "") => {
     const clock = createManualClock(Date.now());
     const starts: string[] = [];
+    const listens: string[] = [];
     const events: string[] = [];
     const failing: (TswarmError | undefined)[] = [];
     /** What the recovery process answers. */
@@ -105,6 +107,7 @@ describe("membership of a node", () => {
     const node: ClusterNode = createClusterNode({
       config: {
         ...{ dataDir: dir, runDir: dir, socket: join(dir, "s"), cgroupParent: "t", hostname: "alpha" },
+        advertiseAddr,
         ...{ labels: {}, logLevel: "error" },
       },
       clock,
@@ -120,7 +123,7 @@ describe("membership of a node", () => {
       onMember: ({ address }) => void events.push(`member ${address}`),
       removeTasks: async () => void events.push("tasks removed"),
       doubles: {
-        hostAddresses: () => new Map([["eth0", [OWN]]]),
+        hostAddresses: () => (advertiseAddr === "" ? new Map([["eth0", [OWN]]]) : new Map([["eth0", [OWN, MOVED]]])),
         startSession(options) {
           sessions.push(options);
           return {
@@ -141,6 +144,7 @@ describe("membership of a node", () => {
         },
         startManagerProcess(args) {
           starts.push(args.find((a) => a.startsWith("--join="))!);
+          listens.push(...args.filter((a) => /^--(listen|advertise)=/.test(a)));
           const error = failing.shift();
           // What a manager does as soon as it runs.
           mkdirSync(join(dir, "manager", "raft", "wal"), { recursive: true });
@@ -153,7 +157,7 @@ describe("membership of a node", () => {
         },
       },
     });
-    return { node, clock, starts, events, failing, recoveries, sessions: () => sessions };
+    return { node, clock, starts, listens, events, failing, recoveries, sessions: () => sessions };
   };
   const join_ = (token: string, remoteAddrs = [cluster.address]) => JoinRequest.fromPartial({ token, remoteAddrs });
   const left = () => readdirSync(dir);
@@ -386,6 +390,29 @@ describe("membership of a node", () => {
     expect(sessions()).to.have.length(1).and.not.include(old);
     const foreign = newJoinToken("f".repeat(64), seededRandom(1));
     expect((await refusal(node.join(join_(foreign)))).code).to.equal("conflict");
+  });
+
+  it("an agent that is started with another address moves its node, and only there", async () => {
+    await agent().node.init(InitRequest.fromPartial({}));
+    const same = agent(OWN);
+    await same.node.resume();
+    expect(same.node.info().advertiseAddr).to.equal(`${OWN}:2377`);
+    const moved = agent(`${MOVED}:2388`);
+    await moved.node.resume();
+    expect(moved.listens).to.deep.equal(["--listen=0.0.0.0:2388", `--advertise=${MOVED}:2388`]);
+    expect(moved.node.info()).to.deep.include({ advertiseAddr: `${MOVED}:2388`, managerAddrs: [`${MOVED}:2388`] });
+    expect(moved.events).to.include(`member ${MOVED}`);
+    const later = agent();
+    await later.node.resume();
+    expect(later.node.info().advertiseAddr).to.equal(`${MOVED}:2388`);
+    expect((await refusal(agent("192.0.2.99").node.resume())).message).to.contain("not an address of this host");
+  });
+
+  it("a chosen listening address stays when the node moves", async () => {
+    await agent().node.init(InitRequest.fromPartial({ listenAddr: "127.0.0.1:2400" }));
+    const moved = agent(MOVED);
+    await moved.node.resume();
+    expect(moved.listens).to.deep.equal(["--listen=127.0.0.1:2400", `--advertise=${MOVED}:2377`]);
   });
 
   it("only a manager recovers", async () => {

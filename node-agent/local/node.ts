@@ -431,6 +431,20 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
     return ask();
   };
 
+  /** The agent was started with another address than this node had. */
+  const move = (given: string): void => {
+    const { host, port } = advertiseAddress(given, parts.hostAddresses());
+    const before = saved!;
+    const advertise = hostPort(host, port);
+    if (advertise === before.advertise) return;
+    const was = { host: hostOf(before.advertise), port: Number(before.advertise.replace(/^.*:/, "")) };
+    // Where it listens only when nobody chose that.
+    const listen = before.listen === listenAddress("", was) ? listenAddress("", { host, port }) : before.listen;
+    const managers = before.managers.map((address) => (address === before.advertise ? advertise : address));
+    save({ ...before, advertise, listen, managers });
+    logger.info("this node has another address", { from: before.advertise, to: advertise });
+  };
+
   const roleOf = (subject: Subject | undefined): NodeRole =>
     subject === undefined
       ? NodeRole.NODE_ROLE_UNSPECIFIED
@@ -447,6 +461,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       if (!lockedAs) membership = loadIdentity(identityDir);
       if (!membership && !lockedAs) return;
       saved = JSON.parse(readFileSync(savedPath, "utf8"));
+      if (config.advertiseAddr !== "") move(config.advertiseAddr);
       if (lockedAs) {
         logger.warn("locked: the manager starts when the unlock key is given");
         tellMember();

@@ -230,7 +230,7 @@ describe("faults", function () {
     for (let i = 0; i < 40; i++) expect(inNetworkOf(client, "curl", "-s", "-m", "2", `http://${vip}/`)).to.match(/ 1 /);
     expect(containers()).to.deep.equal(before);
     const since = performance.now();
-    await Promise.all(NODES.map(cluster.startAgent));
+    await Promise.all(NODES.map((name) => cluster.startAgent(name)));
     await allReady("node3");
     measured("all ready after the start of four agents", since);
     await sleep(1_000);

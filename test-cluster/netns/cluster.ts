@@ -29,7 +29,7 @@ export type TestCluster = {
   readonly layout: ClusterLayout;
   readonly node: (name: string) => NodeLayout;
   /** Starts the agent of a node and waits until its socket answers. */
-  startAgent(name: string): Promise<void>;
+  startAgent(name: string, ...flags: string[]): Promise<void>;
   /** Process id of a node's agent; 0 when it does not run. */
   agentPid(name: string): number;
   managerPid(name: string): number;
@@ -138,7 +138,7 @@ const attach = (saved: Saved, logLevel: string): TestCluster => {
         ) ?? 0,
       );
     },
-    async startAgent(name) {
+    async startAgent(name, ...flags) {
       const node = cluster.nodes[index(name)]!;
       const log = openSync(join(node.dir, "agent.log"), "a");
       const command = inNode(saved.holders[index(name)]!, [
@@ -148,6 +148,7 @@ const attach = (saved: Saved, logLevel: string): TestCluster => {
         `--cgroup-parent=${node.cgroup}/containers`,
         `--hostname=${node.name}`,
         `--log-level=${logLevel}`,
+        ...flags,
       ]);
       // The shell joins the cgroup before anything else, so that all that comes of it is in there.
       const child: ChildProcess = spawn("sh", ["-c", 'read go; exec "$@"', "agent", ...command], {
