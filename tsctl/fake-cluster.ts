@@ -31,7 +31,7 @@ export class FakeCluster {
 
   emit(action: string, object: StoreObject["object"]): void {
     const events: WatchEvent[] = [{ action, object: { object }, previous: undefined }];
-    for (const watcher of this.#watchers) watcher({ version: this.#version, events });
+    for (const watcher of this.#watchers) watcher({ version: this.#version, events, snapshot: false });
   }
 
   putTask(task: Task): void {
@@ -173,7 +173,7 @@ export class FakeCluster {
   ) as unknown as Control;
 
   async *#watch(signal?: AbortSignal): AsyncGenerator<WatchResponse> {
-    const held: WatchResponse[] = [{ version: this.#version, events: [] }];
+    const held: WatchResponse[] = [{ version: this.#version, events: [], snapshot: false }];
     let wake = () => {};
     const watcher = (response: WatchResponse) => {
       held.push(response);

@@ -2,6 +2,7 @@ import { assert } from "#base/assert.ts";
 import type { Command } from "#proto/gen/store.ts";
 import { applyCommand } from "./apply.ts";
 import { checkFormat, SNAPSHOT_FORMAT } from "./format.ts";
+import { History } from "./history.ts";
 import { TableReader } from "./read.ts";
 import { captureObjects, encodeSnapshot, SnapshotReader } from "./snapshot.ts";
 import { TableSet } from "./tables.ts";
@@ -15,6 +16,7 @@ class MemoryState extends TableReader implements State {
   #index = 0;
   #time = 0;
   #recent = new Set<string>();
+  #history = new History(0);
   readonly #listeners = new Set<(batch: StateBatch) => void>();
 
   constructor() {
@@ -37,13 +39,21 @@ class MemoryState extends TableReader implements State {
     if (this.#recent.has(command.id)) return { ok: true };
     const { result, events } = applyCommand(this.tables, index, command);
     if (result.ok) this.#remember(command.id);
-    if (events.length > 0) this.#tell({ index, events, restored: false });
+    if (events.length > 0) {
+      const batch = { index, events, restored: false };
+      this.#history.add(batch);
+      this.#tell(batch);
+    }
     return result;
   }
 
   watch(listener: (batch: StateBatch) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  since(index: number): readonly StateBatch[] | undefined {
+    return this.#history.since(index);
   }
 
   snapshot(): Iterable<Uint8Array> {
@@ -74,6 +84,7 @@ class MemoryState extends TableReader implements State {
         this.#index = index;
         this.#time = header.time;
         this.#recent = new Set(header.recentCommandIds);
+        this.#history = new History(index);
         this.#tell({ index, events: [], restored: true });
       },
     };

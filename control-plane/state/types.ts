@@ -71,6 +71,8 @@ export interface State extends ReadTx {
   /** Deterministic. Sets meta.version = index and the times of meta from command.time. */
   apply(index: number, command: Command): ApplyResult;
   watch(listener: (batch: StateBatch) => void): () => void;
+  /** What was told after that index, oldest first; undefined: that is too long ago (or from before a snapshot). */
+  since(index: number): readonly StateBatch[] | undefined;
   /** Captured when called, encoded while iterated: chunks of at most 1 MiB. */
   snapshot(): Iterable<Uint8Array>;
   restore(index: number, chunks: Iterable<Uint8Array>): void;

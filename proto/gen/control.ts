@@ -367,9 +367,15 @@ export interface MoveManagerRequest {
 export interface MoveManagerResponse {
 }
 
-/** Events from now on (after the state that the first message stands for). The first message has no events. */
+/**
+ * Events from now on (after the state that the first message stands for). The first message has no events.
+ * With `since`: what came after that version follows it. When that is too long ago, messages with `snapshot` come before it:
+ * all objects that are selected, as they are now; what the client knew of others is void.
+ */
 export interface WatchRequest {
   selectors: WatchSelector[];
+  /** version of the last message that the client has seen; 0: it has seen none */
+  since?: number | undefined;
 }
 
 export interface WatchSelector {
@@ -388,6 +394,7 @@ export interface WatchEvent {
 export interface WatchResponse {
   version: number;
   events: WatchEvent[];
+  snapshot: boolean;
 }
 
 /** Logs of all tasks that match, merged as they come. */
@@ -4933,6 +4940,9 @@ export const WatchRequest: MessageFns<WatchRequest> = {
     for (const v of message.selectors) {
       WatchSelector.encode(v!, writer.uint32(10).fork()).join();
     }
+    if (message.since !== undefined) {
+      writer.uint32(16).uint64(message.since);
+    }
     return writer;
   },
 
@@ -4957,6 +4967,14 @@ export const WatchRequest: MessageFns<WatchRequest> = {
             message.selectors.push(WatchSelector.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.since = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4975,6 +4993,7 @@ export const WatchRequest: MessageFns<WatchRequest> = {
   fromPartial(object: DeepPartial<WatchRequest>): WatchRequest {
     const message = createBaseWatchRequest();
     message.selectors = object.selectors?.map((e) => WatchSelector.fromPartial(e)) || [];
+    message.since = object.since ?? undefined;
     return message;
   },
 };
@@ -5154,7 +5173,7 @@ export const WatchEvent: MessageFns<WatchEvent> = {
 };
 
 function createBaseWatchResponse(): WatchResponse {
-  return { version: 0, events: [] };
+  return { version: 0, events: [], snapshot: false };
 }
 
 export const WatchResponse: MessageFns<WatchResponse> = {
@@ -5164,6 +5183,9 @@ export const WatchResponse: MessageFns<WatchResponse> = {
     }
     for (const v of message.events) {
       WatchEvent.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.snapshot !== false) {
+      writer.uint32(24).bool(message.snapshot);
     }
     return writer;
   },
@@ -5197,6 +5219,14 @@ export const WatchResponse: MessageFns<WatchResponse> = {
             message.events.push(WatchEvent.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.snapshot = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5216,6 +5246,7 @@ export const WatchResponse: MessageFns<WatchResponse> = {
     const message = createBaseWatchResponse();
     message.version = object.version ?? 0;
     message.events = object.events?.map((e) => WatchEvent.fromPartial(e)) || [];
+    message.snapshot = object.snapshot ?? false;
     return message;
   },
 };

@@ -1,5 +1,5 @@
 // Following objects over the watch stream, across changes of the leader: read everything, then take events; when the
-// stream breaks, begin again.
+// stream breaks, go on after the last of them.
 import { TswarmError } from "#base/errors.ts";
 import type { WatchEvent, WatchSelector } from "#proto/gen/control.ts";
 import type { Cli } from "#tsctl/cli.ts";
@@ -22,16 +22,21 @@ export const follow = async (
   follower: Follower,
   signal: AbortSignal,
 ): Promise<void> => {
+  let failing: number | undefined;
   let since: number | undefined;
   for (;;) {
     try {
       const control = await cli.control();
-      let first = true;
-      for await (const { events } of control.watch({ selectors }, { signal })) {
+      for await (const { version, events, snapshot } of control.watch({ selectors, since }, { signal })) {
+        failing = undefined;
+        // Away for too long: a part of everything, which is read at once when the parts are over.
+        if (snapshot) {
+          since = undefined;
+          continue;
+        }
         // The first message stands for a state: what is read after it can't miss anything that comes later.
-        if (first) await follower.load();
-        first = false;
-        since = undefined;
+        if (since === undefined) await follower.load();
+        since = version;
         for (const event of events) follower.event(event);
         if (follower.settled()) return;
       }
@@ -39,8 +44,8 @@ export const follow = async (
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof TswarmError) || !error.retryable) throw error;
-      since ??= cli.now();
-      if (cli.now() - since > GIVE_UP_MS) throw error;
+      failing ??= cli.now();
+      if (cli.now() - failing > GIVE_UP_MS) throw error;
       await cli.sleep(RETRY_MS, signal);
     }
   }
