@@ -6,9 +6,10 @@ import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
 import { newJoinToken } from "#base/join-token.ts";
 import { silentLogger } from "#base/log.ts";
-import { type NodeIdentity, saveIdentity } from "#base/node/identity-files.ts";
+import { digestOfKey, loadIdentity, type NodeIdentity, saveIdentity } from "#base/node/identity-files.ts";
 import { certificateDigest, createCa, createKeyAndRequest, issueCertificate, readCertificate } from "#base/node/pki.ts";
 import { seededRandom } from "#base/random.ts";
+import { newUnlockKey } from "#base/unlock-key.ts";
 import { createControlService } from "#control-plane/api/control-service.ts";
 import { managersOnly } from "#control-plane/api/require-manager.ts";
 import { createManualClock } from "#control-plane/controllers/manual-clock.ts";
@@ -18,6 +19,7 @@ import { createMemoryLog } from "#control-plane/log/memory-log.ts";
 import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
 import { initCluster, registerNode } from "#control-plane/operations/index.ts";
 import { createState } from "#control-plane/state/state.ts";
+import type { ManagerLock } from "#node-agent/local/manager-process.ts";
 import { type ClusterNode, createClusterNode } from "#node-agent/local/node.ts";
 import type { SessionOptions } from "#node-agent/session/session.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
@@ -103,6 +105,8 @@ describe("membership of a node", () => {
     const failing: (TswarmError | undefined)[] = [];
     /** What the recovery process answers. */
     const recoveries: unknown[] = [];
+    /** What each manager process was given to unlock its files, and asks for. */
+    const locks: ManagerLock[] = [];
     let sessions: SessionOptions[] = [];
     const node: ClusterNode = createClusterNode({
       config: {
@@ -142,7 +146,8 @@ describe("membership of a node", () => {
           if (answer instanceof Error) throw answer;
           return answer as T;
         },
-        startManagerProcess(args) {
+        startManagerProcess(args, _clock, _logger, lock) {
+          locks.push(lock);
           starts.push(args.find((a) => a.startsWith("--join="))!);
           listens.push(...args.filter((a) => /^--(listen|advertise)=/.test(a)));
           const error = failing.shift();
@@ -157,7 +162,7 @@ describe("membership of a node", () => {
         },
       },
     });
-    return { node, clock, starts, listens, events, failing, recoveries, sessions: () => sessions };
+    return { node, clock, starts, listens, events, failing, recoveries, locks, sessions: () => sessions };
   };
   const join_ = (token: string, remoteAddrs = [cluster.address]) => JoinRequest.fromPartial({ token, remoteAddrs });
   const left = () => readdirSync(dir);
@@ -505,6 +510,58 @@ describe("membership of a node", () => {
     expect(node.info().state).to.equal("inactive");
   });
 
+  describe("that is locked", () => {
+    const key = newUnlockKey(seededRandom(8));
+    const file = () => readFileSync(join(dir, "identity", "identity.json"), "utf8");
+    const keyDigest = () => digestOfKey(JSON.parse(file()).keyPem);
+    /** A manager whose agent has ended, and its own key. */
+    const lockedManager = async () => {
+      const { node, locks } = agent();
+      await node.init(InitRequest.fromPartial({}));
+      expect(locks[0]!.unlockKey()).to.equal("");
+      expect(locks[0]!.keep({ unlockKey: key, keyDigest: "of another key" })).to.equal(false);
+      expect(file()).to.include("PRIVATE KEY");
+      expect(locks[0]!.keep({ unlockKey: key, keyDigest: keyDigest() })).to.equal(true);
+      expect(file()).to.not.include("PRIVATE KEY");
+      expect(locks[0]!.unlockKey()).to.equal(key);
+      await node.stop();
+    };
+
+    it("starts neither session nor manager, but is the member that it was; the key starts both", async () => {
+      await lockedManager();
+      const { node, events, starts, locks, sessions } = agent();
+      await node.resume();
+      expect([events, starts, sessions().length]).to.deep.equal([[`member ${OWN}`], [], 0]);
+      expect(node.info()).to.include({ state: "locked", role: NodeRole.MANAGER, advertiseAddr: `${OWN}:2377` });
+      expect(node.info().error).to.contain("tsctl cluster unlock");
+      expect((await refusal(node.control())).message).to.contain("the cluster is locked. Unlock it with");
+      expect((await refusal(node.init(InitRequest.fromPartial({})))).message).to.contain("already part of a cluster");
+      const before = file();
+      expect((await refusal(node.unlock(newUnlockKey(seededRandom(9))))).code).to.equal("forbidden");
+      expect((await refusal(node.unlock("TSWKEY-1-short"))).code).to.equal("invalid");
+      expect([file(), node.info().state, starts.length]).to.deep.equal([before, "locked", 0]);
+      await node.unlock(` ${key}\n`);
+      expect([node.info().state, starts.length, sessions().length]).to.deep.equal(["pending", 1, 1]);
+      expect(locks[0]!.unlockKey()).to.equal(key);
+      expect((await refusal(node.unlock(key))).message).to.contain("it is not locked");
+      // Autolock is off again.
+      const { keyPem } = loadIdentity(join(dir, "identity"), key)!;
+      expect(locks[0]!.keep({ unlockKey: "", keyDigest: digestOfKey(keyPem) })).to.equal(true);
+      expect(JSON.parse(file()).keyPem).to.equal(keyPem);
+    });
+
+    it("leaves by force without the key", async () => {
+      await lockedManager();
+      const { node, events } = agent();
+      await node.resume();
+      expect((await refusal(node.leave(false))).message).to.contain("it is a manager");
+      await node.leave(true);
+      expect(events).to.include("tasks removed");
+      expect(left()).to.deep.equal([]);
+      expect(node.info().state).to.equal("inactive");
+    });
+  });
+
   it("renews its certificate in time: new key on disk, new session, manager told", async () => {
     const { node, clock, sessions, events } = agent();
     await node.join(join_(cluster.tokens.manager));
@@ -518,6 +575,8 @@ describe("membership of a node", () => {
     await until(() => events.includes("manager reloads"));
     await passing;
     expect(identity().keyPem).to.not.equal(before.keyPem);
+    // Its log may still be wrapped with the former one.
+    expect(identity().formerKeyPems).to.deep.equal([before.keyPem]);
     expect(readCertificate(identity().certificatePem)).to.include({ nodeId: node.info().nodeId, role: "manager" });
     expect(sessions()).to.have.length(1);
     expect(sessions()[0]).to.not.equal(session);
