@@ -1,4 +1,5 @@
 // What a backup holds. Whoever restores it, or only wants to know that it can be restored, asks this.
+import { assert } from "#base/assert.ts";
 import { TswarmError } from "#base/errors.ts";
 import type { Backup } from "#control-plane/backup/format.ts";
 import { createState } from "#control-plane/state/state.ts";
@@ -18,7 +19,8 @@ export type BackupContents = {
 };
 
 /** The state as it was. Throws `invalid` when it is not one that a cluster can go on from, `unsupported` for a newer format. */
-export const stateOf = ({ header, chunks }: Backup): State => {
+export const stateOf = ({ header, chunks, sealed }: Backup): State => {
+  assert(!sealed, "a sealed backup is opened first");
   const state = createState();
   state.restore(header.index, chunks);
   const cluster = state.cluster();

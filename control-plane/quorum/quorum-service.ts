@@ -1,4 +1,5 @@
 // What this manager answers itself, whoever leads.
+import { randomBytes } from "node:crypto";
 import type { Client } from "@grpc/grpc-js";
 import type { Clock } from "#base/clock.ts";
 import { TswarmError } from "#base/errors.ts";
@@ -7,6 +8,7 @@ import { withoutSecrets } from "#control-plane/api/without-secrets.ts";
 import { encodeBackup } from "#control-plane/backup/format.ts";
 import type { ReplicatedLog } from "#control-plane/log/log.ts";
 import { quorumView } from "#control-plane/quorum/status.ts";
+import { SALT_BYTES } from "#control-plane/raft-host/keys.ts";
 import type { State } from "#control-plane/state/types.ts";
 import { QuorumDefinition, type QuorumMember } from "#proto/gen/quorum.ts";
 import { createClient } from "#proto/rpc/client.ts";
@@ -78,10 +80,11 @@ export const createQuorumService = (options: QuorumOptions): Handlers<QuorumDefi
       if (cluster === undefined)
         throw new TswarmError("unavailable", "the cluster is being set up: try again in a moment");
       const { raftIds } = log.health();
-      const { id: clusterId } = cluster;
+      const { id: clusterId, unlockKey } = cluster;
       const header = { clusterId, createdAt: clock.now(), index: state.index, version: VERSION, raftIds: [...raftIds] };
       // The state is captured here; what is committed while it travels is in the next backup.
-      for (const data of encodeBackup(header, state.snapshot())) yield { data };
+      const lock = unlockKey === "" ? undefined : { unlockKey, salt: randomBytes(SALT_BYTES) };
+      for (const data of encodeBackup(header, state.snapshot(), lock)) yield { data };
     },
   };
 };

@@ -31,7 +31,7 @@ const run = async (request: Request): Promise<unknown> => {
     const nodeId = context.newId();
     const { backup, hostname, addr } = request;
     const { identity, contents } = await restoreBackup({
-      ...{ backup, dataDir, nodeId, hostname, addr, advertise, context, logger },
+      ...{ backup, unlockKey, dataDir, nodeId, hostname, addr, advertise, context, logger },
       // A locked cluster's manager wraps them with the unlock key when it runs.
       keysOf: (dir, own) => openMemberKeys(dir, own),
     });

@@ -52,7 +52,7 @@ describe("restore of a backup", () => {
     const path = join(dataDir, "backup");
     writeFileSync(path, bytes);
     return restoreBackup({
-      ...{ backup: path, dataDir, nodeId: "n9", hostname: "fresh", addr, advertise: `${addr}:2377` },
+      ...{ backup: path, unlockKey: "", dataDir, nodeId: "n9", hostname: "fresh", addr, advertise: `${addr}:2377` },
       ...{ keysOf: () => testKeys(1), context: { ...context, now: Date.now() }, logger: silentLogger },
     });
   };

@@ -4,7 +4,7 @@ import type { Logger } from "#base/log.ts";
 import type { NodeIdentity } from "#base/node/identity-files.ts";
 import { createKeyAndRequest, issueCertificate } from "#base/node/pki.ts";
 import { type BackupContents, contentsOf, stateOf } from "#control-plane/backup/contents.ts";
-import { decodeBackup } from "#control-plane/backup/format.ts";
+import { decodeBackup, openBackup } from "#control-plane/backup/format.ts";
 import { DEFAULT_VALIDITY_MS } from "#control-plane/identity/ca-service.ts";
 import { registerNode } from "#control-plane/operations/index.ts";
 import { beginFromSnapshot } from "#control-plane/raft-host/fresh-member.ts";
@@ -25,6 +25,8 @@ export const INDEX_GAP = 1_000_000_000;
 export type Restore = {
   /** Path of the backup. */
   readonly backup: string;
+  /** Of a cluster with autolock, as it was when the backup was made; else empty. */
+  readonly unlockKey: string;
   readonly dataDir: string;
   readonly nodeId: string;
   readonly hostname: string;
@@ -50,7 +52,7 @@ const enter = (tx: Tx, context: WriteContext, { nodeId, hostname, addr }: Restor
 export const restoreBackup = async (options: Restore): Promise<Restored> => {
   const { dataDir, nodeId, advertise, keysOf, context, logger } = options;
   settleFolders(dataDir);
-  const backup = await decodeBackup(createReadStream(options.backup));
+  const backup = openBackup(await decodeBackup(createReadStream(options.backup)), options.unlockKey);
   const state = stateOf(backup);
   const contents = contentsOf(backup, state);
   const { caKeyPem, caCertificatePem, id: clusterId, spec } = state.cluster()!;

@@ -114,6 +114,10 @@ export interface BackupHeader {
   version: string;
   /** of all that are or were managers */
   raftIds: number[];
+  /** not empty: what follows is sealed with the cluster's unlock key */
+  salt: Buffer;
+  /** tells which one */
+  key: string;
 }
 
 export interface BackupRequest {
@@ -1017,7 +1021,7 @@ export const QuorumStatusResponse: MessageFns<QuorumStatusResponse> = {
 };
 
 function createBaseBackupHeader(): BackupHeader {
-  return { clusterId: "", createdAt: 0, index: 0, version: "", raftIds: [] };
+  return { clusterId: "", createdAt: 0, index: 0, version: "", raftIds: [], salt: Buffer.alloc(0), key: "" };
 }
 
 export const BackupHeader: MessageFns<BackupHeader> = {
@@ -1040,6 +1044,12 @@ export const BackupHeader: MessageFns<BackupHeader> = {
         writer.uint64(v);
       }
       writer.join();
+    }
+    if (message.salt.length !== 0) {
+      writer.uint32(50).bytes(message.salt);
+    }
+    if (message.key !== "") {
+      writer.uint32(58).string(message.key);
     }
     return writer;
   },
@@ -1107,6 +1117,22 @@ export const BackupHeader: MessageFns<BackupHeader> = {
 
             break;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.salt = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1129,6 +1155,8 @@ export const BackupHeader: MessageFns<BackupHeader> = {
     message.index = object.index ?? 0;
     message.version = object.version ?? "";
     message.raftIds = object.raftIds?.map((e) => e) || [];
+    message.salt = object.salt ?? Buffer.alloc(0);
+    message.key = object.key ?? "";
     return message;
   },
 };

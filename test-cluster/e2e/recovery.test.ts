@@ -1,5 +1,7 @@
 // What operators do when managers are lost for good: the cluster goes on from one manager's log, or from a backup, and what
 // runs on the nodes does not notice.
+import { existsSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect } from "chai";
 import { eventually, list, type Row, refused, startCluster } from "#test-cluster/e2e/fixture.ts";
 import { startPing } from "#test-cluster/e2e/ping.ts";
@@ -18,7 +20,7 @@ type Status = {
   readonly reachableVoters: number;
   readonly canLose: number;
   readonly warnings: readonly string[];
-  readonly members: readonly { readonly name: string; readonly reachable: boolean; readonly voter: boolean }[];
+  readonly members: readonly { readonly name: string; readonly addr: string; readonly reachable: boolean }[];
 };
 
 const measured = (what: string, since: number): void =>
@@ -85,6 +87,25 @@ describe("recovery", function () {
     }
     expect(refused(cluster, "node4", "cluster", "recover", "--force-new-cluster", "--yes")).to.contain("not a manager");
     await healthy("node1");
+  });
+
+  it("a backup from any manager is checked, for the owner only, and says what it holds", () => {
+    const { dir } = cluster.node("node2");
+    for (const name of MANAGERS) {
+      const path = join(dir, `backup-${name}`);
+      expect(at(name, "cluster", "backup", path))
+        .to.contain("2 services")
+        .and.contain("4 nodes");
+      expect(statSync(path).mode & 0o777).to.equal(0o600);
+      expect(at("node4", "cluster", "backup", "--verify", path)).to.contain("is complete");
+    }
+    expect(refused(cluster, "node4", "cluster", "backup", join(dir, "none"))).to.contain("worker");
+    expect(existsSync(join(dir, "none"))).to.equal(false);
+    truncateSync(join(dir, "backup-node1"), 1_000);
+    expect(refused(cluster, "node4", "cluster", "backup", "--verify", join(dir, "backup-node1"))).to.contain("cut off");
+    writeFileSync(join(dir, "no-backup"), "something else");
+    expect(refused(cluster, "node4", "cluster", "restore", join(dir, "no-backup"))).to.contain("not a backup");
+    expect(refused(cluster, "node4", "cluster", "restore", join(dir, "backup-node2"))).to.contain("already part of");
   });
 
   it("two of three managers are lost: the third says so, goes on alone, and no container and no packet is lost", async () => {
@@ -160,5 +181,58 @@ describe("recovery", function () {
     at("node2", "cluster", "join", "--advertise-addr", ipv4, "--token", token, `${cluster.node("node3").ipv4}:2377`);
     at("node3", "node", "promote", nodes("node3").find((n) => n.Hostname === "node2" && n.Status === "Ready")!.ID!);
     await healthy("node3");
+  });
+
+  it("a manager that is started with another address is reached there", async () => {
+    const before = containersOn(...NODES);
+    const address = "192.168.72.101";
+    cluster.onHost("node1", "ip", "addr", "add", `${address}/24`, "dev", "eth0");
+    for (const pid of [cluster.agentPid("node1"), cluster.managerPid("node1")]) process.kill(pid, "SIGTERM");
+    await eventually("the agent has ended", 20_000, () => cluster.agentPid("node1") === 0);
+    await cluster.startAgent("node1", `--advertise-addr=${address}`);
+    await eventually("the quorum knows", 30_000, () =>
+      status("node3").members.some((m) => m.name === "node1" && m.addr === `${address}:2377` && m.reachable),
+    );
+    await healthy("node3");
+    await eventually("the nodes too", 20_000, () =>
+      nodes("node3").some((n) => n.Hostname === "node1" && n.Address === address && n.Status === "Ready"),
+    );
+    const addresses = JSON.parse(at("node4", "info", "--format", "json")).managerAddrs;
+    expect(addresses).to.include(`${address}:2377`);
+    expect(containersOn(...NODES)).to.deep.equal(before);
+  });
+
+  it("all managers are lost: a backup makes the cluster anew, and what runs on the workers goes on", async () => {
+    at("node3", "service", "scale", "tools=8");
+    const backup = join(cluster.layout.dir, "last");
+    at("node3", "cluster", "backup", backup);
+    const before = containersOn("node4");
+    const tools = list(cluster, "node3", "service", "ps", "tools").filter(
+      (t) => t.Node === "node4" && t.DesiredState === "Running",
+    );
+    const [from, to] = tools.map((t) => before.find((c) => c.taskId.startsWith(t.ID!))!);
+    const ping = await startPing(from!, addressesOf(to!)[0]!);
+    for (const name of MANAGERS) lose(name);
+
+    await cluster.startAgent("node3");
+    at("node3", "cluster", "leave", "--force");
+    cluster.setLink("node3", true);
+    const since = performance.now();
+    expect(at("node3", "cluster", "restore", backup)).to.contain("only manager");
+    measured("restore", since);
+    await eventually("the worker is back", 20_000, () =>
+      nodes("node3").some((n) => n.Hostname === "node4" && n.Status === "Ready"),
+    );
+    measured("the worker attached", since);
+    expect(status("node3")).to.include({ voters: 1, reachableVoters: 1 });
+    await eventually("tasks of the lost hosts run elsewhere", 60_000, () => {
+      const tasks = list(cluster, "node3", "service", "ps", "tools").filter((t) => t.DesiredState === "Running");
+      return tasks.length === 8 && tasks.every((t) => t.CurrentState!.startsWith("Running"));
+    });
+    expect(containersOn("node4")).to.deep.include.members(before);
+    expect((await ping.stop()).lost).to.deep.equal([]);
+    at("node3", "service", "update", "--image", "localhost/web:1", "web");
+    for (const task of list(cluster, "node3", "service", "ps", "tools").filter((t) => t.DesiredState === "Running"))
+      expect(at("node3", "exec", task.Name!, "curl", "-s", "-m", "5", "http://web/")).to.match(/ 1 /);
   });
 });

@@ -1,6 +1,6 @@
 import type { RestorePiece } from "#proto/gen/node.ts";
 import type { Verb } from "#tsctl/cli.ts";
-import { checkBackup, summary } from "#tsctl/cluster/backup.ts";
+import { askUnlockKey, checkBackup, summary } from "#tsctl/cluster/backup.ts";
 
 type Flags = { advertiseAddr?: string; listenAddr?: string };
 
@@ -17,8 +17,9 @@ export const clusterRestore: Verb = (noun, cli) =>
         "themselves; on others run: tsctl cluster join --token TOKEN ADDRESS",
     )
     .action(async (path: string, flags: Flags) => {
-      const contents = await checkBackup(cli.pieces(path));
-      const start = { advertiseAddr: flags.advertiseAddr ?? "", listenAddr: flags.listenAddr ?? "", unlockKey: "" };
+      let unlockKey = "";
+      const contents = await checkBackup(cli.pieces(path), async () => (unlockKey = await askUnlockKey(cli)));
+      const start = { advertiseAddr: flags.advertiseAddr ?? "", listenAddr: flags.listenAddr ?? "", unlockKey };
       const pieces = async function* (): AsyncGenerator<RestorePiece> {
         yield { piece: { $case: "start", value: start } };
         for await (const data of cli.pieces(path)) yield { piece: { $case: "data", value: Buffer.from(data) } };
