@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { refuse, TswarmError } from "#base/errors.ts";
+import { reading, refuse, TswarmError } from "#base/errors.ts";
 import { writeFileDurably } from "#base/node/files.ts";
 import { readCertificate, type Subject } from "#base/node/pki.ts";
 import { type Box, openBox, sealBox, unlockBoxKey } from "#base/node/sealed-box.ts";
@@ -43,13 +43,37 @@ export const saveIdentity = (dir: string, identity: NodeIdentity, unlockKey = ""
   writeFileDurably(fileIn(dir), JSON.stringify(stored));
 };
 
+const damaged = (): TswarmError => new TswarmError("internal", "this node's identity file is damaged");
+
+const areTexts = (...values: unknown[]): boolean => values.every((value) => typeof value === "string");
+
+const isStored = (found: (Partial<Keys & { locked: Box }> & Partial<Stored>) | null): found is Stored => {
+  if (!areTexts(found?.certificatePem, found?.caPem)) return false;
+  const { locked, keyPem, formerKeyPems } = found!;
+  if (locked) return areTexts(locked.key, locked.nonce, locked.sealed);
+  return (
+    areTexts(keyPem) && (formerKeyPems === undefined || (Array.isArray(formerKeyPems) && areTexts(...formerKeyPems)))
+  );
+};
+
 const load = (dir: string): Stored | undefined => {
+  let text: string;
   try {
-    return JSON.parse(readFileSync(fileIn(dir), "utf8"));
+    text = readFileSync(fileIn(dir), "utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
+  const found = reading("internal", "this node's identity file", () => JSON.parse(text));
+  if (!isStored(found)) throw damaged();
+  return found;
+};
+
+const subjectOf = ({ certificatePem }: Stored): Subject => {
+  const { nodeId, clusterId, role } = reading("internal", "this node's certificate", () =>
+    readCertificate(certificatePem),
+  );
+  return { nodeId, clusterId, role };
 };
 
 export const locked = (): TswarmError =>
@@ -63,9 +87,9 @@ export const loadIdentity = (dir: string, unlockKey = ""): Membership | undefine
   const stored = load(dir);
   if (stored === undefined) return undefined;
   const { certificatePem, caPem } = stored;
-  const { nodeId, clusterId, role } = readCertificate(certificatePem);
+  const subject = subjectOf(stored);
   const keys = "locked" in stored ? unlock(stored.locked, unlockKey) : stored;
-  return { ...keys, certificatePem, caPem, nodeId, clusterId, role };
+  return { ...keys, certificatePem, caPem, ...subject };
 };
 
 const unlock = (box: Box, unlockKey: string): Keys => {
@@ -88,9 +112,7 @@ const unlock = (box: Box, unlockKey: string): Keys => {
 /** Who a node is whose keys are locked; `undefined` when they are not, or when it belongs to no cluster. */
 export const lockedSubject = (dir: string): Subject | undefined => {
   const stored = load(dir);
-  if (stored === undefined || !("locked" in stored)) return undefined;
-  const { nodeId, clusterId, role } = readCertificate(stored.certificatePem);
-  return { nodeId, clusterId, role };
+  return stored !== undefined && "locked" in stored ? subjectOf(stored) : undefined;
 };
 
 /** How agent and manager tell each other which private key they mean. */

@@ -3,7 +3,7 @@
 // box for the new one, then, when that one is sure to be there after a crash, the box of the old one goes.
 import { createPrivateKey, randomBytes } from "node:crypto";
 import path from "node:path";
-import { TswarmError } from "#base/errors.ts";
+import { newerVersion, TswarmError } from "#base/errors.ts";
 import { type Box, type BoxKey, boxKey, openBox, sealBox, unlockBoxKey } from "#base/node/sealed-box.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
 import { type DataKey, type DataKeys, KEY_BYTES, SALT_BYTES } from "#control-plane/raft-host/keys.ts";
@@ -51,8 +51,8 @@ const store = (disk: Disk, dir: string, stored: Stored): void => {
   disk.syncDirectory(dir);
 };
 
-const isBox = (box: Partial<Box>): boolean =>
-  [box.key, box.nonce, box.sealed].every((field) => typeof field === "string");
+const isBox = (box: Partial<Box> | null): boolean =>
+  [box?.key, box?.nonce, box?.sealed].every((field) => typeof field === "string");
 
 const load = (disk: Disk, dir: string): Stored => {
   const file = path.join(dir, NAME);
@@ -62,10 +62,10 @@ const load = (disk: Disk, dir: string): Stored => {
   } catch (cause) {
     throw new TswarmError("internal", `${file} is damaged`, { cause });
   }
-  if (!Array.isArray(stored.boxes) || !stored.boxes.every(isBox))
+  if (!Array.isArray(stored?.boxes) || !stored.boxes.every(isBox))
     throw new TswarmError("internal", `${file} is damaged`);
-  if (stored.version !== 1)
-    throw new TswarmError("unsupported", `${file} has version ${stored.version}: this version knows 1`);
+  if (stored.version > 1) throw newerVersion(file, stored.version, 1);
+  if (stored.version !== 1) throw new TswarmError("internal", `${file} is damaged`);
   return stored;
 };
 

@@ -64,6 +64,7 @@ const change = (random: Random, bytes: Buffer, others: readonly Uint8Array[], wo
 
 /** One input made from the samples. `words`: what texts of this kind are made of. */
 export const mutate = (random: Random, samples: readonly Uint8Array[], words: readonly string[] = []): Buffer => {
+  if (words.length > 0 && random.int(50) === 0) return Buffer.from(pick(random, words));
   if (random.int(50) === 0) return noise(random, random.int(random.int(4) === 0 ? 5000 : 100));
   let bytes = Buffer.from(pick(random, samples));
   for (let left = 1 + random.int(random.int(4) === 0 ? 20 : 4); left > 0; left--)

@@ -4,10 +4,20 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { newJoinToken, parseJoinToken } from "#base/join-token.ts";
+import { loadIdentity, lockedSubject, saveIdentity } from "#base/node/identity-files.ts";
 import { appendRecord, readLastRecord } from "#base/node/last-record.ts";
+import { createCa, createKeyAndRequest, issueCertificate } from "#base/node/pki.ts";
+import { boxKey } from "#base/node/sealed-box.ts";
+import { realClock } from "#base/node/system.ts";
 import { seededRandom } from "#base/random.ts";
 import { newUnlockKey, parseUnlockKey } from "#base/unlock-key.ts";
+import { createMemoryLog, member } from "#control-plane/log/memory-log.ts";
+import { bootstrapCluster } from "#control-plane/manager/bootstrap.ts";
+import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
+import { createKeyFile, openKeyFile } from "#control-plane/raft-host/key-file.ts";
+import { memoryDisk } from "#control-plane/raft-host/memory-disk.ts";
 import { parseStack } from "#control-plane/stack/parse.ts";
+import { createState } from "#control-plane/state/state.ts";
 import { parseQuery, response, upstreamQuery } from "#net/dns/packet.ts";
 import { parseResolvConf } from "#net/dns/resolv-conf.ts";
 import { fitted, lifetimesOf, optOf, questionOf } from "#net/dns/wire.ts";
@@ -133,6 +143,23 @@ const dnsAnswer = Buffer.from(
   "hex",
 );
 
+/** Text that is JSON: its words as well as its bytes are changed. */
+const JSON_WORDS = ["null", "{}", "[]", "0", '""', '"x"', "-1", "1e999", '{"a":', "true", ",", "}", "[".repeat(5_000)];
+
+const keysOf = boxKey(Buffer.from("secret"), "node key");
+const unlockKey = newUnlockKey(seededRandom(1));
+const identity = async () => {
+  const ca = await createCa(Date.now());
+  const { keyPem, csrPem } = await createKeyAndRequest();
+  const subject = { nodeId: "n1", clusterId: "c", role: "manager" } as const;
+  const certificatePem = await issueCertificate(ca, csrPem, subject, Date.now(), 3_600_000);
+  return { keyPem, certificatePem, caPem: ca.certificatePem };
+};
+const bootstrap = {
+  ...{ clusterId: "c", nodeId: "n1", hostname: "one", addr: "192.0.2.1:1", caKeyPem: "k", caCertificatePem: "c" },
+  ...{ joinTokenWorker: "w", joinTokenManager: "m", spec: { name: "blue", poolsV4: ["10.0.0.0/8"], poolV4Prefix: 24 } },
+};
+
 export const fileTargets: readonly Target[] = [
   {
     name: "join token",
@@ -151,6 +178,59 @@ export const fileTargets: readonly Target[] = [
       ["nameserver 192.0.2.1\nsearch a b\noptions ndots:1\n"],
       parseResolvConf,
     ),
+  },
+  {
+    name: "key file",
+    words: JSON_WORDS,
+    open: async () => {
+      const disk = memoryDisk();
+      createKeyFile(disk, "/", keysOf);
+      return {
+        samples: [disk.read("/keys")],
+        run: (input) => openKeyFile(memoryDisk(new Map([["/keys", input]])), "/", [keysOf]).current(),
+      };
+    },
+  },
+  {
+    name: "identity file",
+    words: JSON_WORDS,
+    open: async () => {
+      const dir = mkdtempSync(join(tmpdir(), "tswarm-fuzz-"));
+      const path = join(dir, "identity.json");
+      const made = await identity();
+      const samples = ["", unlockKey].map((key) => {
+        saveIdentity(dir, made, key);
+        return readFileSync(path);
+      });
+      return {
+        samples,
+        run: (input) => {
+          writeFileSync(path, input);
+          loadIdentity(dir, unlockKey);
+          lockedSubject(dir);
+        },
+        close: () => rmSync(dir, { recursive: true, force: true }),
+      };
+    },
+  },
+  {
+    name: "what a new cluster is made from",
+    words: JSON_WORDS,
+    open: async () => {
+      const dir = mkdtempSync(join(tmpdir(), "tswarm-fuzz-"));
+      return {
+        samples: [Buffer.from(JSON.stringify(bootstrap))],
+        run: async (input) => {
+          writeFileSync(join(dir, "bootstrap.json"), input);
+          const replicated = createReplicatedState(createState(), realClock, seededRandom(1));
+          const log = createMemoryLog(replicated.machine);
+          log.become({ members: [member(1, "n1")] });
+          replicated.attach(log);
+          await bootstrapCluster(dir, replicated);
+        },
+        close: () => rmSync(dir, { recursive: true, force: true }),
+      };
+    },
   },
   {
     name: "kept view",
