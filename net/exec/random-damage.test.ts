@@ -99,7 +99,7 @@ const backendsIn = (json: string): readonly string[] => {
 };
 
 describe("random damage", function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let scratch: ScratchHost;
 
   beforeEach(() => {

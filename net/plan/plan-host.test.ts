@@ -12,13 +12,14 @@ const GOLDEN = new URL("../../docs/reference/plans.md", import.meta.url);
 const HEAD = `# What is made on a node
 
 For each driver: what the agent makes in the kernel, in order, and the nftables table of each namespace (the whole of \`table
-inet tswarm\`; later changes of backends are changes of the maps' elements, in any order, and of the \`mod\` that goes with them). \`host\` is the node's own namespace, \`c-…\` a container's, \`o-…\` an overlay's;
-these are mounted in \`netns/\` of the agent's run directory (\`nsenter --net=/run/tswarm/netns/o-4097 ip link\`). Lines read like
-iproute2's commands.
+inet tswarm\`; when backends change, the elements of their maps do, in any order, and the \`mod\` that goes with them). \`host\`
+is the node's own namespace, \`c-…\` a container's, \`o-…\` an overlay's; these are mounted in \`netns/\` of the agent's run
+directory (\`nsenter --net=/run/tswarm/netns/o-4097 ip link\`). Lines read like iproute2's commands.
 
 Links of tswarm have aliases that start with \`tswarm:\` and are in group ${LINK_GROUP}; its routes and rules have protocol ${ROUTE_PROTOCOL}. Names are
 digests of ids, so a link's alias says what it belongs to. Every base chain ends with a comment that holds the digest of the
-whole table but for the backends. What has none of these marks is not touched, and what has them is put right when somebody changes it.
+whole table but for the backends. What has none of these marks is not touched, and what has them is put right when somebody
+changes it.
 
 The node here has the address 192.0.2.1 on \`uplink\` and nothing of tswarm's yet. This page is written by the tests
 (\`UPDATE_GOLDENS=1 npx mocha net/plan/plan-host.test.ts\`), which fail when it differs from what is made.
