@@ -27,7 +27,7 @@ const measured = (what: string, since: number): void =>
   console.log(`      measured: ${what} ${Math.round(performance.now() - since)} ms`);
 
 describe("recovery", function () {
-  this.timeout(180_000);
+  this.timeout(400_000);
   let cluster: TestCluster;
   let clean: Footprint;
   const at = (node: string, ...args: string[]) => tsctl(cluster.node(node), ...args);
