@@ -10,7 +10,7 @@ import { openMemberFiles } from "#control-plane/raft-host/member-files.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
 import { readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
 import { liveFolder, putInPlace, settleFolders, unfinishedFolder } from "#control-plane/recovery/folder-swap.ts";
-import { becomeOnlyManager, rewrite } from "#control-plane/recovery/only-manager.ts";
+import { becomeOnlyManager, INDEX_GAP, rewrite } from "#control-plane/recovery/only-manager.ts";
 import { replay } from "#control-plane/recovery/replay.ts";
 import type { WriteContext } from "#control-plane/state/types.ts";
 
@@ -68,13 +68,13 @@ export const recoverLog = async (options: Recover): Promise<Recovered> => {
     const { state, index, term, raftIds } = await replay(nodeDisk, files);
     if (state.cluster() === undefined)
       throw refuse("conflict", "cluster", "this manager's log does not hold it yet", "Recover on another manager");
-    const others = rewrite(state, index + 1, context, (tx) => becomeOnlyManager(tx, nodeId));
+    const others = rewrite(state, index + INDEX_GAP, context, (tx) => becomeOnlyManager(tx, nodeId));
     const fresh = unfinishedFolder(dataDir);
     copyKeys(dir, fresh);
     await beginFromSnapshot({
       ...{ dir: fresh, disk: nodeDisk, logger, segmentBytes: SEGMENT_BYTES, keys, clusterId },
       self: { raftId: Math.max(...raftIds) + RAFT_ID_GAP, nodeId, addr: advertise },
-      index: index + 1,
+      index: index + INDEX_GAP,
       term: term + 1,
       removed: [...raftIds],
       chunks: state.snapshot(),

@@ -11,8 +11,8 @@ import { createReplicatedState } from "#control-plane/manager/replicated-state.t
 import { openRaftLog, type RaftLog, readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
 import { testKeys } from "#control-plane/raft-host/test-keys.ts";
 import { CLUSTER, context, oldState } from "#control-plane/recovery/old-manager.ts";
-import { rewrite } from "#control-plane/recovery/only-manager.ts";
-import { INDEX_GAP, restoreBackup } from "#control-plane/recovery/restore.ts";
+import { INDEX_GAP, rewrite } from "#control-plane/recovery/only-manager.ts";
+import { restoreBackup } from "#control-plane/recovery/restore.ts";
 import { createState } from "#control-plane/state/state.ts";
 import { NodeRole, NodeState, Task } from "#proto/gen/types.ts";
 
@@ -30,8 +30,8 @@ describe("restore of a backup", () => {
   const opened: RaftLog[] = [];
   afterEach(() => {
     for (const log of opened.splice(0)) log.abandon();
+    rmSync(dataDir, { recursive: true, force: true });
   });
-  afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 
   /** With a real CA; n1 had the address 10.0.0.1, and w1 runs a task. */
   const backup = (): Buffer => {

@@ -11,16 +11,10 @@ import { beginFromSnapshot } from "#control-plane/raft-host/fresh-member.ts";
 import type { DataKeys } from "#control-plane/raft-host/keys.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
 import { putInPlace, settleFolders, unfinishedFolder } from "#control-plane/recovery/folder-swap.ts";
-import { becomeOnlyManager, rewrite } from "#control-plane/recovery/only-manager.ts";
+import { becomeOnlyManager, INDEX_GAP, rewrite } from "#control-plane/recovery/only-manager.ts";
 import { RAFT_ID_GAP, SEGMENT_BYTES } from "#control-plane/recovery/recover.ts";
 import type { Tx, WriteContext } from "#control-plane/state/types.ts";
 import { NodeRole } from "#proto/gen/types.ts";
-
-/**
- * The cluster went on after its backup, nobody knows for how long, and versions of objects are indexes of the log. Whoever
- * has seen one must not meet it again with something else in it: 55 hours of 5,000 changes a second are left out.
- */
-export const INDEX_GAP = 1_000_000_000;
 
 export type Restore = {
   /** Path of the backup. */
