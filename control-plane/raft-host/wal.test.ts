@@ -77,6 +77,18 @@ describe("write-ahead log", () => {
     ]);
   });
 
+  it("takes a large batch, and single large records", async () => {
+    const { wal } = await openWal(options(), identity);
+    wal.append(entryRecords([...entries(1, 300, 1, 10_000), entry(301, 1, 3 << 20), entry(302)]));
+    await wal.sync();
+    await wal.close();
+    const { payloads } = readSegment(fs.readFileSync(path.join(dir, segments()[0]!)));
+    expect(payloads.length).to.be.within(5, 10);
+    const { entries: read } = readWal(nodeDisk, dir, silentLogger, "look", testKeys());
+    expect(read.map((e) => e.index)).to.deep.equal(Array.from({ length: 302 }, (_, i) => i + 1));
+    expect(read[300]!.data.length).to.equal(3 << 20);
+  });
+
   it("rotates, repeats what a segment needs, and releases old ones", async () => {
     const { wal } = await openWal(options(1024), identity);
     wal.append([{ kind: "hard-state", hardState: { term: 7, vote: 1, commit: 0 } }]);

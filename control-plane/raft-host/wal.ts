@@ -10,7 +10,7 @@ import type { Logger } from "#base/log.ts";
 import type { Entry, HardState } from "#control-plane/raft/types.ts";
 import type { Disk, DiskFile } from "#control-plane/raft-host/disk.ts";
 import type { DataKeys, KeyUse } from "#control-plane/raft-host/keys.ts";
-import { frameSize, type Place, writeFrame } from "#control-plane/raft-host/wal-frame.ts";
+import { frameSize, writeFrame } from "#control-plane/raft-host/wal-frame.ts";
 import { readWal, type WalContents } from "#control-plane/raft-host/wal-read.ts";
 import { encodeRecord, type WalHeader, type WalRecord } from "#control-plane/raft-host/wal-record.ts";
 import { recordSealer } from "#control-plane/raft-host/wal-seal.ts";
@@ -37,6 +37,9 @@ export type Wal = {
   /** Closes without writing what is queued, as a crash would. */
   abandon(): void;
 };
+
+/** Bytes of records in one frame, unless one record is larger. */
+const MAX_SEALED = 1 << 20;
 
 type OpenSegment = { readonly name: string; readonly keyId: number | null; maxIndex: number };
 
@@ -229,17 +232,21 @@ class SegmentedWal implements Wal {
 
   /** `plain` is not encrypted. */
   #write(plain: Buffer | null, records: readonly Buffer[]): void {
-    const place: Place = { at: this.#end + (plain === null ? 0 : frameSize(plain)), durable: this.#durable };
     const frames = plain === null ? [] : [plain];
-    if (records.length > 0) frames.push(this.#seal!(records, place));
-    const batch = Buffer.alloc(frames.reduce((sum, f) => sum + frameSize(f), 0));
+    let size = plain === null ? 0 : frameSize(plain);
+    for (const group of sealedTogether(records)) {
+      const frame = this.#seal!(group, { at: this.#end + size, durable: this.#durable });
+      frames.push(frame);
+      size += frameSize(frame);
+    }
+    const batch = Buffer.alloc(size);
     let at = 0;
     for (const frame of frames) {
       writeFrame(batch, at, frame, this.#durable);
       at += frameSize(frame);
     }
     this.#file!.write(batch, this.#end);
-    this.#end += batch.length;
+    this.#end += size;
   }
 
   /** All of the old segment is synced at this point. */
@@ -293,6 +300,22 @@ class SegmentedWal implements Wal {
       () => {},
     );
   }
+}
+
+/** Sealing costs by the frame, but a large one is copied more than once. */
+function* sealedTogether(records: readonly Buffer[]): Generator<Buffer[]> {
+  let group: Buffer[] = [];
+  let size = 0;
+  for (const record of records) {
+    if (size + record.length > MAX_SEALED && group.length > 0) {
+      yield group;
+      group = [];
+      size = 0;
+    }
+    group.push(record);
+    size += record.length;
+  }
+  if (group.length > 0) yield group;
 }
 
 export const entryRecords = (entries: readonly Entry[]): WalRecord[] =>
