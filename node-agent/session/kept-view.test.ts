@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
@@ -67,6 +67,19 @@ describe("kept view", () => {
     kept.apply(message(4, { put: [endpoint("z")] }));
     kept.flush();
     expect(keepView(path, clock).current()).to.deep.equal(kept.current());
+  });
+
+  it("a write that fails is tried again, and the node goes on meanwhile", () => {
+    const kept = keepView(path, clock);
+    kept.apply(message(0, { kind: Assignments_Kind.COMPLETE, put: [task("a")] }));
+    kept.apply(message(1, { put: [endpoint("x")] }));
+    // Where the new file would be written.
+    mkdirSync(`${path}.new`);
+    timers[0]!();
+    kept.apply(message(2, { put: [endpoint("y")] }));
+    rmdirSync(`${path}.new`);
+    timers.at(-1)!();
+    expect(loadView(path).endpoints.size).to.equal(2);
   });
 
   it("a node that left has none, also when a write was due", () => {

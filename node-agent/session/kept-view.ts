@@ -8,6 +8,8 @@ import type { Assignments } from "#proto/gen/dispatcher.ts";
 
 /** Other changes are written this much later: a burst of assignments costs one write. */
 const SAVE_VIEW_MS = 200;
+/** What could not be written (a full disk) is tried again after this time: the agent goes on with what it has in memory. */
+const RETRY_MS = 5_000;
 
 export type KeptView = {
   readonly current: () => View;
@@ -33,13 +35,22 @@ export const keepView = (path: string, clock: Clock): KeptView => {
     dropTimer();
     saveView(path, view);
   };
+  const saveLater = (ms: number) => {
+    cancel ??= clock.after(ms, () => {
+      try {
+        save();
+      } catch {
+        saveLater(RETRY_MS);
+      }
+    });
+  };
   return {
     current: () => view,
     apply(message) {
       const previous = view;
       view = applyAssignments(previous, message);
       if (!sameTasks(previous, view)) save();
-      else cancel ??= clock.after(SAVE_VIEW_MS, save);
+      else saveLater(SAVE_VIEW_MS);
       return view;
     },
     flush() {
