@@ -5,6 +5,7 @@
 //                       {"kept": 1}            the identity's file is as request 1 wants it
 //                       {"refused": 1}         it is not, since the node has another key by now
 //   manager to agent    keep {"request": 1, "unlockKey": "…", "keyDigest": "…"}
+//                       removed                the others say that this member of the quorum is none any more
 //                       ready                  it serves; any other line says why it can't
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";

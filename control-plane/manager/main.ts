@@ -81,7 +81,10 @@ const main = async (): Promise<void> => {
     random: systemRandom,
     logger,
     // It may have been one of a majority that another manager was recovered from, and lead that still.
-    onRemoved: () => leadership?.stop(),
+    onRemoved() {
+      leadership?.stop();
+      agent.say("removed");
+    },
   });
   replicated.attach(log);
 

@@ -33,6 +33,8 @@ export type ManagerLock = {
   unlockKey(): string;
   /** False: the node has another key by now. */
   keep: KeepKeys;
+  /** The others have removed this manager: its log is of no use any more. */
+  removed(): void;
 };
 
 /** The lines that both ends write are described in control-plane/manager/agent-pipe.ts. */
@@ -76,7 +78,8 @@ export const startManagerProcess = (
       } else if (line.startsWith("keep ")) {
         const { request, ...wanted } = JSON.parse(line.slice("keep ".length));
         tell(kept(wanted) ? { kept: request } : { refused: request });
-      } else said += `${line}\n`;
+      } else if (line === "removed") lock.removed();
+      else said += `${line}\n`;
     });
     started.once("exit", (code, signal) => {
       if (stopping) return;

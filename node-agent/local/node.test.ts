@@ -462,6 +462,24 @@ describe("membership of a node", () => {
     expect(left()).to.deep.equal([]);
   });
 
+  it("a manager that was demoted and promoted again before it knew joins the quorum anew", async () => {
+    const { sessions, events, starts, locks } = await asMember();
+    const log = join(dir, "manager", "raft", "wal", "old");
+    writeFileSync(log, "");
+    locks[0]!.removed();
+    await settle();
+    // Who leads may not know it yet: as long as it is named among the managers it stays what it is.
+    expect(events).to.not.include("manager stops");
+    told(sessions()[0]!, [cluster.address], NodeRole.MANAGER);
+    await until(() => starts.length === 2);
+    expect(events).to.include("manager stops");
+    expect(existsSync(log)).to.equal(false);
+    expect(starts[1]).to.equal(`--join=${cluster.address}`);
+    told(sessions()[0]!, [cluster.address], NodeRole.MANAGER);
+    await settle();
+    expect(starts).to.have.length(2);
+  });
+
   it("a manager leaves also when the others don't let it go, or don't let it ask", async () => {
     const { node, clock, role } = await asMember();
     const leaving = node.leave(true);

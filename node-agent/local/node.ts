@@ -142,6 +142,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   let busy = false;
   let stopped = false;
   let wanted: NodeSpec | undefined;
+  let managerRemoved = false;
   let stopRenewal = () => {};
   let onToldManagers = () => {};
 
@@ -167,7 +168,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       ],
       clock,
       logger,
-      { unlockKey: () => unlockKey, keep: keepKeys },
+      { unlockKey: () => unlockKey, keep: keepKeys, removed },
     );
     const cancel = clock.after(READY_TIMEOUT_MS, () => logger.warn("manager is not ready yet"));
     await manager.ready.finally(cancel);
@@ -197,9 +198,15 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
     return true;
   };
 
+  const removed = (): void => {
+    managerRemoved = true;
+    void followRole();
+  };
+
   const stopManager = async (): Promise<void> => {
     await manager?.stop();
     manager = undefined;
+    managerRemoved = false;
   };
 
   const resetChannel = (): void => {
@@ -294,6 +301,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   const followRole = async (): Promise<void> => {
     if (busy || stopped || !membership || !saved || !wanted) return;
     const role = wanted.role === NodeRole.MANAGER ? "manager" : "worker";
+    if (role === membership.role && managerRemoved && !saved.managers.includes(saved.advertise)) await joinQuorumAnew();
     if (role === membership.role || (role === "worker" && saved.managers.includes(saved.advertise))) return;
     busy = true;
     try {
@@ -313,6 +321,19 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
     } finally {
       busy = false;
     }
+  };
+
+  /** Demoted and promoted again before it knew: the member that it was is gone for good, it becomes another. */
+  const joinQuorumAnew = async (): Promise<void> => {
+    busy = true;
+    try {
+      logger.info("was removed from the quorum and is to be a manager: joins it anew");
+      await stopManager();
+      rmSync(managerDir, { recursive: true, force: true });
+    } finally {
+      busy = false;
+    }
+    void keepStartingManager();
   };
 
   /** The cluster takes this node for a worker, and the managers that are left no longer need its vote. */
