@@ -80,11 +80,10 @@ export const processCli = (root: string, choice: () => ContextChoice): Cli => {
   const contexts = contextFiles(resolve(root));
   const dial = async () => {
     const context = resolveContext(choice(), process.env, contexts);
-    const [{ connect }, { ControlDefinition }, { NodeLocalDefinition }, { QuorumDefinition }] = await Promise.all([
+    const [{ connect }, { ControlDefinition }, { NodeLocalDefinition }] = await Promise.all([
       import("#tsctl/connection/client.ts"),
       import("#proto/gen/control.ts"),
       import("#proto/gen/node.ts"),
-      import("#proto/gen/quorum.ts"),
     ]);
     const connection = await connect(context).catch((error) => {
       if (error instanceof TswarmError) throw error;
@@ -96,7 +95,8 @@ export const processCli = (root: string, choice: () => ContextChoice): Cli => {
     return {
       control: connection.client(ControlDefinition),
       local: connection.client(NodeLocalDefinition),
-      quorum: connection.client(QuorumDefinition),
+      // Few verbs need it: loaded for these only.
+      quorum: async () => connection.client((await import("#proto/gen/quorum.ts")).QuorumDefinition),
       closed: connection.closed,
     };
   };
@@ -130,7 +130,7 @@ export const processCli = (root: string, choice: () => ContextChoice): Cli => {
       }),
     control: async () => (await connected()).control,
     local: async () => (await connected()).local,
-    quorum: async () => (await connected()).quorum,
+    quorum: async () => (await connected()).quorum(),
     interrupt: () => (interrupt ??= interruptSignal()),
     onResize: (callback) => {
       const changed = () => callback({ rows: process.stdout.rows, columns: process.stdout.columns });
