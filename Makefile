@@ -59,8 +59,8 @@ vm-test: root install ## tests containers and the kernel's networks, or FILES, i
 bench: root build ## measures, each as min, median, max
 	@for b in bench/*.ts; do echo "== $$b"; $(NODE) $$b || exit 1; done
 
-sim: install ## simulates SEEDS (500) raft clusters for SECONDS (30) each
-	@$(NODE) test-cluster/sim/main.ts --seeds $(or $(SEEDS),500) --seconds $(or $(SECONDS),30)
+sim: install ## simulates raft clusters for SECONDS (60) each: SEEDS (1000) of them, or for MINUTES; from seed FIRST
+	@$(NODE) test-cluster/sim/main.ts --seconds $(or $(SECONDS),60) $(SEEDS:%=--seeds %) $(MINUTES:%=--minutes %) $(FIRST:%=--first %)
 
 clean: down
 	rm -rf dist build node_modules

@@ -4,7 +4,14 @@ export const majority = (voters: number): number => Math.floor(voters / 2) + 1;
 
 /** The highest index that a majority of the voters has. 0 without voters: nothing can be committed. */
 export const committedIndex = (voters: Iterable<number>, matchOf: (id: number) => number): number => {
-  const matches = Array.from(voters, matchOf).sort((a, b) => b - a);
+  const matches: number[] = [];
+  for (const id of voters) {
+    const match = matchOf(id);
+    // Sorted from the highest while they come: it is a handful, and this runs for each answer.
+    let at = matches.length;
+    for (; at > 0 && matches[at - 1]! < match; at--) matches[at] = matches[at - 1]!;
+    matches[at] = match;
+  }
   return matches[majority(matches.length) - 1] ?? 0;
 };
 

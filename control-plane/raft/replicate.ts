@@ -54,6 +54,7 @@ const matchOf = (core: Core, id: number): number =>
 
 export const advanceCommit = (core: Core): void => {
   const { log } = core;
+  if (log.committed === log.lastIndex) return;
   const before = log.committed;
   const index = committedIndex(core.conf.voters, (id) => matchOf(core, id));
   if (!log.commitCounted(index, core.term)) return;

@@ -20,6 +20,8 @@ export type FaultMix = {
   readonly split: boolean;
   /** Mean ms between two; 0: never. */
   readonly partitionEvery: number;
+  /** Connections with a living member break. */
+  readonly hangUpEvery: number;
   readonly crashEvery: number;
   readonly pauseEvery: number;
   readonly diskFaultEvery: number;
@@ -71,7 +73,7 @@ export const drawFaultMix = (random: Random): FaultMix => {
   return {
     members: pick(random, [1, 3, 3, 3, 5, 5]),
     crashAtStart: chance(random, 0.1),
-    tickMs: pick(random, [50, 100]),
+    tickMs: pick(random, [50, 100, 100]),
     electionTicks: 10,
     dropRate: sometimes(0.5, () => between(random, 0.01, 0.3)),
     duplicateRate: sometimes(0.5, () => between(random, 0.01, 0.3)),
@@ -80,6 +82,7 @@ export const drawFaultMix = (random: Random): FaultMix => {
     lateMs: pick(random, [50, 400, 3000]),
     split: chance(random, 0.3),
     partitionEvery: sometimes(0.6, () => pick(random, [800, 2000, 5000])),
+    hangUpEvery: sometimes(0.3, () => pick(random, [300, 3000])),
     crashEvery: sometimes(0.6, () => pick(random, [700, 2000, 6000])),
     pauseEvery: sometimes(0.3, () => pick(random, [1000, 4000])),
     diskFaultEvery: sometimes(0.15, () => 6000),
@@ -100,7 +103,7 @@ export const drawFaultMix = (random: Random): FaultMix => {
     clients: pick(random, [1, 3, 5]),
     thinkMs: pick(random, [100, 300, 800]),
     patienceMs: pick(random, [300, 2000, 10_000]),
-    fillerEvery: pick(random, [100, 300, 1000]),
+    fillerEvery: pick(random, [150, 500, 1500]),
     burst: pick(random, [1, 4, 12]),
     largestFiller: pick(random, [20, 200, 2000]),
     snapshotEvery: pick(random, [15, 60, 300]),

@@ -5,6 +5,8 @@ import { type Failure, noTotals, type Order, type Outcome, sum, type Totals } fr
 
 const WORKER = path.join(import.meta.dirname, "worker.ts");
 const CHUNK = 20;
+/** Most of what a run makes lives for a short time: with more room for it, less of the time goes into collections. */
+const YOUNG = ["--max-semi-space-size=64"];
 
 const ask = (worker: ChildProcess, order: Order): Promise<Outcome> =>
   new Promise((resolve, reject) => {
@@ -31,7 +33,7 @@ export const runFleet = async ({ jobs, forMs, ...order }: FleetOptions): Promise
   let totals: Totals = noTotals;
   const failures: Failure[] = [];
   const serve = async () => {
-    const worker = fork(WORKER, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    const worker = fork(WORKER, { execArgv: YOUNG, stdio: ["ignore", "inherit", "inherit", "ipc"] });
     try {
       while (next < last && failures.length === 0 && Date.now() < end) {
         const first = next;

@@ -1,4 +1,5 @@
-// node test-cluster/sim/main.ts [--seeds 1000] [--first N] [--seconds 60] [--minutes M] [--jobs 2]   until one fails
+// node test-cluster/sim/main.ts [--seeds 1000] [--first N] [--seconds 60] [--minutes M] [--jobs 2]   until one fails; without
+//   --first, the first seed is drawn from the time
 // node test-cluster/sim/main.ts --seed N [--seconds 60] [--trace] [--mutant NAME]                     one run again
 // node test-cluster/sim/main.ts --mutants [--seeds 2000] [--seconds 20] [--mutant NAME]              who finds the mutants
 import { availableParallelism } from "node:os";
@@ -12,7 +13,7 @@ import { searchMutants } from "#test-cluster/sim/search-mutants.ts";
 const { values } = parseArgs({
   options: {
     seeds: { type: "string", default: "" },
-    first: { type: "string", default: "1" },
+    first: { type: "string" },
     seconds: { type: "string", default: "" },
     minutes: { type: "string" },
     jobs: { type: "string", default: String(availableParallelism()) },
@@ -56,8 +57,10 @@ if (values.mutants) {
   if (run.violation !== null) process.exitCode = 1;
 } else {
   const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
+  const first = Number(values.first ?? Math.floor(Date.now() / 1000));
+  console.log(`from seed ${first}`);
   const { totals, failure } = await runFleet({
-    first: Number(values.first),
+    first,
     count: values.seeds === "" ? (minutes === undefined ? 1000 : Number.POSITIVE_INFINITY) : Number(values.seeds),
     seconds: Number(values.seconds || 60),
     jobs: Number(values.jobs),

@@ -29,6 +29,10 @@ export class Nemesis {
     this.#recurring.every(mix.partitionEvery, (random) => this.#partition(random));
     this.#recurring.every(mix.crashEvery, (random) => this.#crash(random));
     this.#recurring.every(mix.pauseEvery, (random) => this.#victim(random)?.pause(exponential(random, mix.faultMs)));
+    this.#recurring.every(mix.hangUpEvery, (random) => {
+      const victim = this.#victim(random);
+      if (victim !== undefined) options.network.hangUp(victim.raftId);
+    });
     const random = fork(options.random);
     for (const member of mix.crashAtStart ? members.values() : []) member.crashAfterSteps(random.int(40));
     this.#recurring.every(mix.diskFaultEvery, (random) => this.#victim(random)?.failNextSync());

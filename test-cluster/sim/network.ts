@@ -39,6 +39,15 @@ export class Network {
     this.healed = true;
   }
 
+  /** The connections with that member end from its side, as when its process dies. Some of the others see it. */
+  hangUp(id: number): void {
+    const { time, random, members, mix } = this.#o;
+    for (const { life, raftId } of members.values()) {
+      if (raftId === id || life === null || life.dead || !this.#passes(id, raftId) || chance(random, 0.2)) continue;
+      time.after(mix.delayMs * between(random, 0.3, 1.5), time.world, () => time.as(life, () => life.host?.lost(id)));
+    }
+  }
+
   #passes(from: number, to: number): boolean {
     return this.healed || this.#cut.size === 0 || (this.#cut.get(link(from, to)) ?? 0) === 0;
   }

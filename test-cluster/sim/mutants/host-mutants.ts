@@ -70,7 +70,7 @@ const disk: readonly Mutant[] = [
 const snapshots: readonly Mutant[] = [
   {
     name: "does not sync a snapshot",
-    edits: [edit("snapshot-file.ts", "await file.sync();", "")],
+    edits: [edit("snapshot-file.ts", "seal(new Uint8Array(0));\n    await file.sync();", "seal(new Uint8Array(0));")],
     faults: { crashEvery: 700, snapshotEvery: 15, segmentBytes: 4096 },
   },
   {
