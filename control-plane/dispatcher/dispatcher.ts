@@ -121,6 +121,7 @@ export const createDispatcher = ({
     }
     const session = sessions.get(nodeId);
     if (!session) return;
+    if (!removed) keepReady(session);
     if (removed)
       end(session, refuse("forbidden", "node", "it was removed from the cluster", "Join it again with a token"));
     else
@@ -183,6 +184,14 @@ export const createDispatcher = ({
     );
   };
 
+  /** It was taken for silent, and opened its session before that was committed. */
+  const keepReady = ({ nodeId }: Session): void => {
+    if (state.get("node", nodeId)?.status?.state !== NodeState.NODE_DOWN) return;
+    writeNode("node state not written", nodeId, (tx, ctx) =>
+      applyNodeSession(tx, ctx, nodeId, { description: undefined, addr: undefined }),
+    );
+  };
+
   const open = async (nodeId: string, start: SessionStart): Promise<Session> => {
     await replicated.write((tx, ctx) => {
       applyNodeSession(tx, ctx, nodeId, { description: start.description, addr: start.addr });
@@ -203,6 +212,7 @@ export const createDispatcher = ({
     };
     sessions.set(nodeId, session);
     active.heartbeats.beat(nodeId);
+    keepReady(session);
     const cluster = state.cluster()!;
     const node = state.get("node", nodeId);
     const accepted = {
@@ -278,6 +288,9 @@ export const createDispatcher = ({
     broker,
     handlers: {
       async *session(messages, context) {
+        if (!active) throw notLeader();
+        // One that leads no more and has not heard of it has an old view, and does not know the newest nodes.
+        await replicated.barrier();
         if (!active) throw notLeader();
         const nodeId = nodeOf(context);
         const iterator = messages[Symbol.asyncIterator]();

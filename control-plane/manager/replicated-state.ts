@@ -2,7 +2,7 @@
 // place where the two meet.
 
 import type { Clock } from "#base/clock.ts";
-import { reading, refuse, TswarmError } from "#base/errors.ts";
+import { refuse, TswarmError } from "#base/errors.ts";
 import { newId } from "#base/ids.ts";
 import type { Random } from "#base/random.ts";
 import type { Committed, ReplicatedLog, StateMachine } from "#control-plane/log/log.ts";
@@ -20,6 +20,8 @@ export type ReplicatedState = {
   /** The log is opened with `machine`, then handed in here. */
   attach(log: ReplicatedLog): void;
   readonly context: () => WriteContext;
+  /** ReplicatedLog.readBarrier: afterwards `state` has everything that was committed before, or it rejects. */
+  barrier(): Promise<void>;
   /** One command; resolves when it is applied here, whatever it changed. Rejects as ReplicatedLog.propose does. */
   propose(command: Command): Promise<Outcome>;
   /**
@@ -38,7 +40,7 @@ export const createReplicatedState = (state: State, clock: Clock, random: Random
   const machine: StateMachine = {
     apply(entries: readonly Extract<Committed, { kind: "entry" }>[]) {
       for (const { index, data } of entries) {
-        const command = reading("internal", `the command at index ${index}`, () => Command.decode(data));
+        const command = Command.decode(data);
         const result = state.apply(index, command);
         if (awaited.has(command.id)) awaited.set(command.id, result);
       }
@@ -51,11 +53,16 @@ export const createReplicatedState = (state: State, clock: Clock, random: Random
     snapshot: () => state.snapshot(),
   };
 
+  const opened = (): ReplicatedLog => {
+    if (log) return log;
+    throw new TswarmError("unavailable", "the manager is starting: try again in a moment");
+  };
+
   const propose = async (command: Command): Promise<Outcome> => {
-    if (!log) throw new TswarmError("unavailable", "the manager is starting: try again in a moment");
+    const to = opened();
     awaited.set(command.id, undefined);
     try {
-      const index = await log.propose(Command.encode(command).finish());
+      const index = await to.propose(Command.encode(command).finish());
       // A snapshot may have overtaken the entry; then its effect is in the state and nobody can tell the details.
       return { index, result: awaited.get(command.id) ?? { ok: true } };
     } finally {
@@ -74,8 +81,9 @@ export const createReplicatedState = (state: State, clock: Clock, random: Random
     machine,
     context,
     propose,
-    attach(opened) {
-      log = opened;
+    barrier: async () => opened().readBarrier(),
+    attach(attached) {
+      log = attached;
     },
     async write(operation) {
       for (let tries = 0; ; tries++) {

@@ -1,0 +1,156 @@
+// Deliberate faults, put into the product's sources one at a time while they are loaded. A simulator that does not find them is
+// worth nothing.
+import { readFileSync } from "node:fs";
+import { registerHooks } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { FaultMix } from "#test-cluster/control-sim/fault-mix.ts";
+
+export type Mutant = {
+  readonly name: string;
+  readonly file: string;
+  /** Occurs once in the file. */
+  readonly from: string;
+  readonly to: string;
+  /** Makes the faults frequent that a rare one needs. */
+  readonly faults?: Partial<FaultMix>;
+};
+
+const ROOT = join(import.meta.dirname, "../..");
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "a new leader does not expect the nodes that were up",
+    file: "control-plane/dispatcher/dispatcher.ts",
+    from: "heartbeats.expect(expected, formerLeader);",
+    to: "",
+    faults: { managers: 3, partitionEvery: 5_000, partitionMs: 20_000, managerCrashEvery: 8_000, aimAtLeader: 0.9 },
+  },
+  {
+    name: "a released address leaves no lease",
+    file: "control-plane/state/transaction.ts",
+    from: `if (table === "task" || table === "service" || table === "network") this.#rest(old);`,
+    to: "",
+  },
+  {
+    name: "an agent accepts a gap in its view",
+    file: "node-agent/session/view.ts",
+    from: "if (!complete && message.appliesTo !== view.sequence)",
+    to: "if (false)",
+    faults: { lossRate: 0.05 },
+  },
+  {
+    name: "a late status takes a task back",
+    file: "control-plane/operations/nodes.ts",
+    from: "if (status.state < known || (status.state === known && hasEnded(task))) continue;",
+    to: "",
+    faults: { agentCrashEvery: 3_000, resetEvery: 1_000 },
+  },
+  {
+    name: "a task that has a node is given another",
+    file: "control-plane/orchestrator/promote.ts",
+    from: "else tx.put(\"task\", { ...task, desiredState: TaskState.TASK_RUNNING });",
+    to: `else tx.put("task", { ...task, nodeId: [...tx.all("node")][0]!.id, desiredState: TaskState.TASK_RUNNING });`,
+  },
+  {
+    name: "a watcher misses a change",
+    file: "control-plane/api/watch.ts",
+    from: "if (response.events.length > 0) queue.push(response);",
+    to: "if (response.events.length > 0 && queue.size < 1) queue.push(response);",
+    faults: { watchers: 2 },
+  },
+  {
+    name: "apply ignores versions",
+    file: "control-plane/state/apply.ts",
+    from: "if (version !== change.ifVersion) {",
+    to: "if (version !== change.ifVersion && change.ifVersion === 0) {",
+  },
+  {
+    name: "apply ignores who has an address",
+    file: "control-plane/state/apply.ts",
+    from: "if (clash !== undefined) return { result: clash, events: [] };",
+    to: "",
+  },
+  {
+    name: "a slot's next task does not wait for the one before",
+    file: "control-plane/orchestrator/promote.ts",
+    from: "if (isLeaving(task) && !isLost(tx.get(\"node\", task.nodeId))) blocked.add(task.slot);",
+    to: "void [isLeaving, isLost];",
+  },
+  {
+    name: "a lost node's tasks stay where they are",
+    file: "control-plane/orchestrator/restart.ts",
+    from: "else if (orphaned || isLost(node) || !suits(task, node))",
+    to: "else if (orphaned || !suits(task, node))",
+    faults: { powerOffEvery: 0, partitionEvery: 0 },
+  },
+  {
+    name: "a view keeps what a node has left",
+    file: "control-plane/node-view/node-views.ts",
+    from: "tell(nodeId).remove.push(...keys);",
+    to: "",
+  },
+  {
+    name: "an agent runs a task again that was running before its crash",
+    file: "node-agent/reconcile/task-runner.ts",
+    from: "entry.container = found.state;",
+    to: `entry.container = found.state === "running" ? "none" : found.state;`,
+    faults: { agentCrashEvery: 3_000 },
+  },
+  {
+    name: "an agent saves a status after it has told it",
+    file: "node-agent/reconcile/task-runner.ts",
+    from: "saveTask(tasksDir, { ...entry.task, status: entry.status });\n    if (entry.assigned)",
+    to: "if (entry.status.state < TaskState.TASK_RUNNING) saveTask(tasksDir, { ...entry.task, status: entry.status });\n    if (entry.assigned)",
+    faults: { agentCrashEvery: 2_000, agentDownMs: 300 },
+  },
+  {
+    name: "statuses are forgotten before they are acknowledged",
+    file: "node-agent/session/session.ts",
+    from: "sent = sequence;\n    out.push(",
+    to: "sent = sequence;\n    unacknowledged.clear();\n    out.push(",
+    faults: { resetEvery: 1_000 },
+  },
+  {
+    name: "a refused operation is written all the same",
+    file: "control-plane/manager/replicated-state.ts",
+    from: "if (result.ok) return { value, index };",
+    to: "if (result.ok || tries > 0) return { value, index };",
+  },
+  {
+    name: "a command is torn into single changes after conflicts",
+    file: "control-plane/controllers/leader-loop.ts",
+    from: "mostChanges(conflicts), bundles)",
+    to: "mostChanges(conflicts))",
+  },
+  {
+    name: "reads do not wait for what was committed before",
+    file: "control-plane/api/control-service.ts",
+    from: "await log.readBarrier();\n    return from(state);",
+    to: "return from(state);",
+    faults: { managers: 5, partitionEvery: 3_000, managerPauseEvery: 3_000, aimAtLeader: 0.9, operationEvery: 100 },
+  },
+  {
+    name: "a new leader serves before it has applied what was committed",
+    file: "control-plane/manager/leadership.ts",
+    from: "await log.readBarrier();\n      for",
+    to: "for",
+    faults: { managers: 5, partitionEvery: 3_000, managerCrashEvery: 5_000, aimAtLeader: 0.9 },
+  },
+];
+
+const sourceOf = (mutant: Mutant): string => readFileSync(join(ROOT, mutant.file), "utf8");
+
+/** Why the fault can't be put in any more: the code has changed. */
+export const isStale = (mutant: Mutant): boolean => sourceOf(mutant).split(mutant.from).length !== 2;
+
+/** From now on the file is loaded with its fault. */
+export const plant = (mutant: Mutant): void => {
+  registerHooks({
+    load(url, context, next) {
+      if (!url.startsWith("file:") || fileURLToPath(url) !== join(ROOT, mutant.file)) return next(url, context);
+      const source = sourceOf(mutant).replace(mutant.from, () => mutant.to);
+      return { format: "module-typescript", source, shortCircuit: true };
+    },
+  });
+};
