@@ -60,7 +60,7 @@ describe("recovery", function () {
   before(async () => {
     await findCluster(NAME)?.down();
     clean = footprint(MARKS);
-    cluster = await startCluster(NAME, 72, NODES.length, MANAGERS.length, ["--dispatcher-heartbeat", "2s"]);
+    cluster = await startCluster(NAME, 72, NODES.length, MANAGERS.length);
     at("node1", "network", "create", "--driver", "overlay", "--subnet", "10.72.0.0/24", "net");
     for (const [name, image] of [
       ["web", ["localhost/web:1"]],
@@ -140,7 +140,7 @@ describe("recovery", function () {
     });
     measured("agents attached again", since);
     expect(nodes("node3").find((n) => n.Hostname === "node3")?.ManagerStatus).to.equal("Leader");
-    await eventually("tasks of the lost hosts run elsewhere", 60_000, () => {
+    await eventually("tasks of the lost hosts run elsewhere", 120_000, () => {
       const tasks = list(cluster, "node3", "service", "ps", "tools").filter((t) => t.DesiredState === "Running");
       return (
         tasks.length === 4 &&
@@ -225,7 +225,7 @@ describe("recovery", function () {
     );
     measured("the worker attached", since);
     expect(status("node3")).to.include({ voters: 1, reachableVoters: 1 });
-    await eventually("tasks of the lost hosts run elsewhere", 60_000, () => {
+    await eventually("tasks of the lost hosts run elsewhere", 120_000, () => {
       const tasks = list(cluster, "node3", "service", "ps", "tools").filter((t) => t.DesiredState === "Running");
       return tasks.length === 8 && tasks.every((t) => t.CurrentState!.startsWith("Running"));
     });
