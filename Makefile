@@ -15,7 +15,7 @@ missing=; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: help install build up down test vm-test check bench sim clean root
+.PHONY: help install build up down test vm-test check bench sim nemesis clean root
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -61,6 +61,9 @@ bench: root build ## measures, each as min, median, max
 
 sim: install ## simulates raft clusters for SECONDS (60) each: SEEDS (1000) of them, or for MINUTES; from seed FIRST
 	@$(NODE) test-cluster/sim/main.ts --seconds $(or $(SECONDS),60) $(SEEDS:%=--seeds %) $(MINUTES:%=--minutes %) $(FIRST:%=--first %)
+
+nemesis: root build ## hurts a cluster of NODES (3) real managers for MINUTES (10) while clients write (SEED repeats a plan)
+	@$(NODE) test-cluster/nemesis/main.ts --minutes $(or $(MINUTES),10) --nodes $(NODES) $(if $(SEED),--seed $(SEED))
 
 clean: down
 	rm -rf dist build node_modules
