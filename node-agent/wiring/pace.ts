@@ -1,5 +1,5 @@
-// Which services to wire now. Every container of a node has the rules of every service on its networks, so while a large
-// service starts, each new backend would write the rules of all containers again. A service that only gained backends may
+// Which services to wire now. Every container of a node has the backends of every service on its networks, so while a large
+// service starts, each new backend would be a change in the namespaces of all containers. A service that only gained backends may
 // wait a little: its connections go to those that it has. Whatever makes a connection fail does not wait. Pure.
 import type { ServiceEndpoint } from "#proto/gen/dispatcher.ts";
 
