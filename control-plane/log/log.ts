@@ -30,6 +30,8 @@ export type LogStatus = {
 
 /** How this member is, besides what all of them agree on. */
 export type LogHealth = {
+  /** Why this member takes no proposals even as leader, and what it needs; "": it takes them. */
+  readonly problem: string;
   /** ms from handing records to the log until they were on this member's disk, of the last 1,000; null before the first. */
   readonly sync: { readonly p50: number; readonly p99: number; readonly max: number } | null;
   /** The newest snapshot on this disk; `at` in ms since the epoch, 0 when it was there before this process started. */

@@ -69,7 +69,15 @@ export const createMemoryLog = (machine: StateMachine): MemoryLog => {
     readBarrier: allowed,
     status: () => status,
     health: () => ({
-      ...{ sync: null, snapshot: null, firstIndex: 1, lastIndex: entries.length, pending: 0, heard: new Map() },
+      ...{
+        problem: "",
+        sync: null,
+        snapshot: null,
+        firstIndex: 1,
+        lastIndex: entries.length,
+        pending: 0,
+        heard: new Map(),
+      },
       role: status.isLeader ? "leader" : "follower",
       raftIds: status.members.map((m) => m.raftId),
     }),

@@ -13,6 +13,12 @@ export type DiskFile = {
   close(): void;
 };
 
+/** No space, or no quota: the data that is there is not at risk, and there may be space again. */
+export const isDiskFull = (error: unknown): boolean => {
+  const { code } = error as { code?: unknown };
+  return code === "ENOSPC" || code === "EDQUOT";
+};
+
 export type Disk = {
   makeDirectory(path: string): void;
   list(path: string): string[];

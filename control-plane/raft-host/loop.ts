@@ -3,6 +3,7 @@
 // Everything that touches the core happens synchronously in one turn of the event loop, so its term and role can't change
 // between looking and acting. Proposals and messages of one turn travel and are written together. Messages go out before
 // the sync starts, so heartbeats never wait for a disk.
+import path from "node:path";
 import { assert } from "#base/assert.ts";
 import type { Clock } from "#base/clock.ts";
 import { TswarmError } from "#base/errors.ts";
@@ -12,7 +13,7 @@ import type { Committed, LogHealth, StateMachine } from "#control-plane/log/log.
 import { decodeConfChange } from "#control-plane/raft/conf-change.ts";
 import { createRaftNode, type RaftNode } from "#control-plane/raft/node.ts";
 import type { ConfChange, Entry, Message, Ready, SnapshotMeta } from "#control-plane/raft/types.ts";
-import type { Disk } from "#control-plane/raft-host/disk.ts";
+import { type Disk, isDiskFull } from "#control-plane/raft-host/disk.ts";
 import type { MemberFiles } from "#control-plane/raft-host/member-files.ts";
 import { dropUnneededKeys } from "#control-plane/raft-host/needed-keys.ts";
 import { decodePeer, decodePeers, encodePeers, type Peer } from "#control-plane/raft-host/peers.ts";
@@ -37,6 +38,7 @@ export type LoopOptions = {
   readonly snapshotEvery: number;
   /** Entries kept in memory behind the newest snapshot, for members that are a little slow. */
   readonly keepEntries: number;
+  readonly segmentBytes: number;
   readonly onFatal: (error: unknown) => void;
   /** After every turn. */
   readonly afterTurn: () => void;
@@ -46,6 +48,15 @@ export type LoopOptions = {
 type QueuedProposal = { readonly data: Uint8Array } & Waiter<number>;
 
 const MIB = 1 << 20;
+/** How often a full disk is tried again. */
+const ROOM_TICKS = 20;
+/** A snapshot that had no room on the disk is tried again after this time. */
+const SNAPSHOT_RETRY_MS = 10_000;
+/** A snapshot that did not get to its member is sent again after this time. */
+const RESEND_MS = 500;
+/** Entries of one turn are applied up to about this many, so that heartbeats go out in time. */
+const TURN_BYTES = MIB / 4;
+const TURN_ENTRIES = 2000;
 /** A huge entry would hold up heartbeats and everybody else's entries. */
 const MAX_PROPOSAL_BYTES = 2 * MIB;
 
@@ -66,6 +77,7 @@ export class RaftLoop {
   #waiters = new ProposalWaiters();
   #barriers: ReadBarriers;
   #scheduled = false;
+  #ticks = 0;
   #cancelTick: () => void = () => {};
   #unsynced: Ready[] = [];
   #toApply: Entry[] = [];
@@ -73,6 +85,7 @@ export class RaftLoop {
   #received: Received | null = null;
   #snapshots: Snapshots;
   #snapshotting = false;
+  #noSnapshotBefore = 0;
 
   constructor(options: LoopOptions) {
     this.#o = options;
@@ -84,7 +97,7 @@ export class RaftLoop {
       maxMessageBytes: MIB / 2,
       inflight: { messages: 128, bytes: 8 * MIB },
       maxUncommittedBytes: 64 * MIB,
-      maxCommittedBytes: 4 * MIB,
+      maxCommittedBytes: TURN_BYTES,
       random,
       restart: files.restart,
     });
@@ -117,8 +130,18 @@ export class RaftLoop {
     for (const context of this.#barriers.tick(Math.ceil(electionTicks / 2), electionTicks * 10)) {
       this.node.readIndex(context);
     }
+    if (this.#ticks++ % ROOM_TICKS === 0 && this.#o.files.wal.full) this.#o.files.wal.retryRoom();
     this.#o.onTick();
     this.#turn();
+  }
+
+  /** Why this member takes no proposals though it may lead; "" when it would. */
+  get problem(): string {
+    const { wal, raftId, snapDir } = this.#o.files;
+    if (!wal.full) return "";
+    const needed = Math.ceil(this.#o.segmentBytes / MIB);
+    const who = this.peers.get(raftId)?.nodeId ?? raftId;
+    return `the disk of manager ${who} is full: ${needed} MiB are needed for the log in ${path.dirname(snapDir)}`;
   }
 
   /** A broken invariant of the core stops the log, wherever it shows. */
@@ -152,6 +175,8 @@ export class RaftLoop {
   /** At once, because the caller looks at the members right before. Resolves as `propose`. */
   proposeConfChange(change: ConfChange): Promise<number> | "conf_pending" {
     if (this.stopped !== null) return Promise.reject(this.stopped);
+    const { problem } = this;
+    if (problem !== "") return Promise.reject(new TswarmError("unavailable", problem));
     const result = this.node.proposeConfChange(change);
     if (!result.ok && result.reason === "conf_pending") return result.reason;
     this.schedule();
@@ -184,7 +209,7 @@ export class RaftLoop {
     const snapshot =
       current === null ? null : { index: current.meta.index, bytes: current.bytes, at: this.#snapshotAt };
     const pending = this.#proposals.length + this.#waiters.size;
-    return { sync: this.#syncTimes.summary, snapshot, firstIndex, lastIndex, pending };
+    return { problem: this.problem, sync: this.#syncTimes.summary, snapshot, firstIndex, lastIndex, pending };
   }
 
   readBarrier(): Promise<void> {
@@ -227,7 +252,14 @@ export class RaftLoop {
       this.#takeProposals();
       const context = this.#barriers.ask();
       if (context !== undefined) this.node.readIndex(context);
-      for (let ready = this.node.ready(); ready !== null; ready = this.node.ready()) this.#process(ready);
+      let applied = 0;
+      for (let ready = this.node.ready(); ready !== null; ready = this.node.ready()) {
+        this.#process(ready);
+        applied += ready.committed.length;
+        if (applied < TURN_ENTRIES) continue;
+        this.schedule();
+        break;
+      }
       this.#rejectLostProposals();
       this.#o.afterTurn();
     });
@@ -237,6 +269,11 @@ export class RaftLoop {
     const proposals = this.#proposals;
     if (proposals.length === 0) return;
     this.#proposals = [];
+    const { problem } = this;
+    if (problem !== "" && this.node.summary().role === "leader") {
+      for (const { reject } of proposals) reject(new TswarmError("unavailable", problem));
+      return;
+    }
     for (const { data, resolve, reject } of proposals) {
       const result = this.node.propose(data);
       if (result.ok) this.#waiters.add(result.index, result.term, { resolve, reject });
@@ -319,7 +356,7 @@ export class RaftLoop {
       () => ended(true),
       (error) => {
         logger.warn("could not send a snapshot", { to, index: meta.index, error });
-        ended(false);
+        this.#o.clock.after(RESEND_MS, () => ended(false));
       },
     );
   }
@@ -373,7 +410,7 @@ export class RaftLoop {
 
   /** Captures the state now, writes it piece by piece. */
   async #snapshot(): Promise<void> {
-    if (this.#snapshotting || this.#restoring) return;
+    if (this.#snapshotting || this.#restoring || this.#o.clock.monotonic() < this.#noSnapshotBefore) return;
     this.#snapshotting = true;
     const { files, stateMachine, keepEntries, logger } = this.#o;
     const snapshots = this.#snapshots;
@@ -398,7 +435,12 @@ export class RaftLoop {
       await dropUnneededKeys(this.#o.disk, files, logger);
       logger.info("wrote a snapshot", { index });
     } catch (error) {
-      this.fatal(error);
+      if (!isDiskFull(error)) this.fatal(error);
+      else {
+        // The log is longer for a while.
+        logger.warn("no room for a snapshot, will try again", { error });
+        this.#noSnapshotBefore = this.#o.clock.monotonic() + SNAPSHOT_RETRY_MS;
+      }
     } finally {
       this.#snapshotting = false;
     }

@@ -253,6 +253,68 @@ describe("three members over gRPC", function () {
     only.fatal = null;
   });
 
+  it("takes no proposals when its disk is full, hands over, and goes on when there is space again", async () => {
+    const full = new Set<string>();
+    const noSpace = () => Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+    const isFull = (file: string) => [...full].some((dir) => file.startsWith(dir));
+    const disk: Disk = {
+      ...nodeDisk,
+      open: (file, mode) => {
+        if (mode === "create" && isFull(file)) throw noSpace();
+        const real = nodeDisk.open(file, mode);
+        return { ...real, fillTo: (size) => (isFull(file) ? Promise.reject(noSpace()) : real.fillTo(size)) };
+      },
+    };
+    await begin(3, { disk, segmentBytes: 1 << 16, snapshotEvery: 50, keepEntries: 10 });
+    const first = await cluster.leader();
+    await proposeMany(first, 0, 10);
+    full.add(first.dir);
+    let acknowledged = 10;
+    // Seven segments: more than what the full disk has room for.
+    while (acknowledged < 150) {
+      const leader = await cluster.leader();
+      const error = await leader.log.propose(Buffer.alloc(3000, 97)).catch((e) => e);
+      if (error instanceof Error) {
+        expect((error as TswarmError).code).to.be.oneOf(["unavailable", "not_leader", "unknown_outcome"]);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      } else acknowledged++;
+    }
+    const second = await cluster.leader();
+    expect(second).to.not.equal(first);
+    expect(first.log.health().problem).to.match(/disk of manager node-. is full: 1 MiB are needed/);
+    expect(second.log.health().problem).to.equal("");
+    full.clear();
+    await waitFor("the first one to catch up", () => first.state.lines.length === second.state.lines.length);
+    expect(first.log.health().problem).to.equal("");
+    expect(first.state.lines.length).to.be.at.least(acknowledged);
+    await first.log.stop();
+  });
+
+  it("refuses what has no room when it is alone, saying why, and still reads", async () => {
+    let full = false;
+    const disk: Disk = {
+      ...nodeDisk,
+      open: (file, mode) => {
+        const real = nodeDisk.open(file, mode);
+        const noSpace = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+        return { ...real, fillTo: (size) => (full ? Promise.reject(noSpace) : real.fillTo(size)) };
+      },
+    };
+    await begin(1, { disk, segmentBytes: 1 << 16 });
+    const only = await cluster.leader();
+    full = true;
+    const codes = new Set<string>();
+    for (let i = 0; i < 40; i++) codes.add(await codeOf(only.log.propose(Buffer.alloc(3000, 97))));
+    expect([...codes]).to.deep.equal(["resolved", "unavailable"]);
+    const error = await only.log.propose(bytes("x")).catch((e) => e);
+    expect(error.message).to.match(/disk of manager node-1 is full/);
+    await only.log.readBarrier();
+    full = false;
+    await waitFor("room", () => only.log.health().problem === "");
+    await only.log.propose(bytes("after"));
+    expect(only.state.lines.at(-1)).to.equal("after");
+  });
+
   it("lets a known node join again only while it has nothing", async () => {
     await begin(1);
     await cluster.leader();

@@ -48,6 +48,9 @@ export type RaftLog = ReplicatedLog & {
   abandon(): void;
 };
 
+/** A leader whose disk is full tries again after this time to find another one. */
+const HAND_OVER_AGAIN_MS = 10_000;
+
 /** How far a learner may be behind to become a voter. */
 const CAUGHT_UP_ENTRIES = 500;
 
@@ -105,8 +108,20 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
     for (const listener of listeners) listener(now);
   };
 
+  let handOverAt = 0;
+
+  /** A leader that can't write hands over to one that may. Both may be full: so not at once again. */
+  const stepAside = () => {
+    const { role, conf } = loop.node.status();
+    if (role !== "leader" || conf.voters.length < 2 || clock.monotonic() < handOverAt) return;
+    handOverAt = clock.monotonic() + HAND_OVER_AGAIN_MS;
+    logger.error("hands leadership over", { reason: loop.problem });
+    transferLeadership().catch((error) => logger.warn("could not hand leadership over", { error }));
+  };
+
   /** Learners that have caught up become voters. */
   const onTick = () => {
+    if (loop.problem !== "") stepAside();
     const { role, conf } = loop.node.summary();
     if (role !== "leader" || conf.learners.length === 0) return;
     const s = loop.node.status();
@@ -130,6 +145,7 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
     electionTicks,
     heartbeatTicks: options.heartbeatTicks ?? 2,
     snapshotEvery: options.snapshotEvery ?? 10_000,
+    segmentBytes,
     keepEntries: options.keepEntries ?? 500,
     onFatal: options.onFatal,
     afterTurn,

@@ -10,7 +10,7 @@ import { crc32 } from "node:zlib";
 import { newerVersion, TswarmError } from "#base/errors.ts";
 import type { SnapshotMeta } from "#control-plane/raft/types.ts";
 import { ByteReader, ByteWriter } from "#control-plane/raft-host/byte-codec.ts";
-import type { Disk } from "#control-plane/raft-host/disk.ts";
+import { type Disk, isDiskFull } from "#control-plane/raft-host/disk.ts";
 import { type DataKeys, type KeyUse, Opener, Sealer } from "#control-plane/raft-host/keys.ts";
 import { PieceReader } from "#control-plane/raft-host/piece-reader.ts";
 import {
@@ -30,6 +30,7 @@ const MAGIC = Buffer.from("TSWSNAP2");
 const PURPOSE = "snapshot";
 const BOUND = MAGIC;
 const READ_BYTES = 1 << 18;
+const OWN = "own.tmp";
 /** One sync of everything at the end would hold up those of the log for long. */
 const SYNC_BYTES = 4 << 20;
 
@@ -102,8 +103,13 @@ export const writeSnapshot = async (
   chunks: Iterable<Uint8Array>,
   keys: DataKeys,
 ): Promise<string> => {
-  const tmp = path.join(dir, "own.tmp");
-  await writeSealed(disk, tmp, header, chunks, keys);
+  const tmp = path.join(dir, OWN);
+  try {
+    await writeSealed(disk, tmp, header, chunks, keys);
+  } catch (error) {
+    if (isDiskFull(error) && disk.list(dir).includes(OWN)) disk.remove(tmp);
+    throw error;
+  }
   return adoptSnapshot(disk, dir, tmp, header.meta);
 };
 

@@ -4,11 +4,13 @@
 // Each segment begins with who it belongs to, the newest hard state, members and snapshot, so older segments can go.
 // Records are encrypted (wal-seal.ts); segments of a version that did not are read, and a new one is begun behind them.
 // A failed write or sync is final: after it the kernel may have dropped the data, so every later call fails too.
+// A full disk is no such failure: room is made with zeros before records go there, so nothing is lost, and what has no room
+// waits until there is some again.
 import path from "node:path";
 import { TswarmError } from "#base/errors.ts";
 import type { Logger } from "#base/log.ts";
 import type { Entry, HardState } from "#control-plane/raft/types.ts";
-import type { Disk, DiskFile } from "#control-plane/raft-host/disk.ts";
+import { type Disk, type DiskFile, isDiskFull } from "#control-plane/raft-host/disk.ts";
 import type { DataKeys, KeyUse } from "#control-plane/raft-host/keys.ts";
 import { frameSize, writeFrame } from "#control-plane/raft-host/wal-frame.ts";
 import { readWal, type WalContents } from "#control-plane/raft-host/wal-read.ts";
@@ -32,6 +34,10 @@ export type Wal = {
   release(index: number): void;
   /** The data keys that its segments need. */
   keyIds(): ReadonlySet<number>;
+  /** The disk is full: what has no room in the present segment waits. */
+  readonly full: boolean;
+  /** Looks whether there is room now. */
+  retryRoom(): void;
   /** Waits for the sync that runs, then closes. */
   close(): Promise<void>;
   /** Closes without writing what is queued, as a crash would. */
@@ -40,6 +46,9 @@ export type Wal = {
 
 /** Bytes of records in one frame, unless one record is larger. */
 const MAX_SEALED = 1 << 20;
+/** What encryption adds to a record that has a frame of its own, and what the record of a key takes. */
+const SEAL_BYTES = 48;
+const KEY_BYTES = 128;
 
 type OpenSegment = { readonly name: string; readonly keyId: number | null; maxIndex: number };
 
@@ -77,6 +86,8 @@ class SegmentedWal implements Wal {
   #segments: OpenSegment[];
   #end = 0;
   #durable = 0;
+  /** Size of the present file. */
+  #room = 0;
   #lastIndex: number;
   /** null: nothing was written to this segment since it was opened again. */
   #seal: ReturnType<typeof recordSealer> | null = null;
@@ -92,6 +103,10 @@ class SegmentedWal implements Wal {
   #failure: unknown = null;
   #closed = false;
   #spare: Promise<DiskFile> | null = null;
+  #spareIsReady = false;
+  /** What waits for room: how many works, and how each goes on. */
+  #blocked = 0;
+  #retries: (() => void)[] = [];
 
   constructor(options: WalOptions, header: WalHeader, contents: WalContents) {
     this.#options = options;
@@ -119,6 +134,7 @@ class SegmentedWal implements Wal {
       this.#file.truncate(last.end);
       await this.#file.fillTo(this.#options.segmentBytes);
       this.#file.syncNow();
+      this.#room = this.#options.segmentBytes;
       this.#end = this.#durable = last.end;
     }
     this.#prepareSpare();
@@ -130,14 +146,71 @@ class SegmentedWal implements Wal {
 
   /** The next segment, filled with zeros in the background: syncing a filled file is faster and can't run out of space. */
   #prepareSpare(): void {
+    this.#spareIsReady = false;
     const fill = async () => {
       const file = this.#create("next.tmp");
-      await file.fillTo(this.#options.segmentBytes);
-      await file.sync();
-      return file;
+      try {
+        await file.fillTo(this.#options.segmentBytes);
+        await file.sync();
+        this.#spareIsReady = true;
+        return file;
+      } catch (error) {
+        file.close();
+        this.#options.disk.remove(this.#path("next.tmp"));
+        throw error;
+      }
     };
-    this.#spare = fill();
+    this.#spare = this.#whenThereIsRoom(fill);
     this.#spare.catch((error) => this.#fail(error));
+  }
+
+  /** Does `work`, which may fail for lack of space without leaving anything behind, again and again. */
+  async #whenThereIsRoom<T>(work: () => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      try {
+        const result = await work();
+        if (tries > 1) this.#blocked--;
+        return result;
+      } catch (error) {
+        if (!isDiskFull(error) || this.#closed) throw error;
+        if (tries === 1) this.#blocked++;
+        await new Promise<void>((resolve) => this.#retries.push(resolve));
+        if (this.#closed) throw error;
+      }
+    }
+  }
+
+  get full(): boolean {
+    return this.#blocked > 0;
+  }
+
+  retryRoom(): void {
+    for (const retry of this.#retries.splice(0)) retry();
+  }
+
+  /** Size of the file with what is queued, at most. */
+  get #needed(): number {
+    if (this.#queue.length === 0) return this.#end;
+    return this.#end + this.#queue.reduce((sum, record) => sum + frameSize(record) + SEAL_BYTES, KEY_BYTES);
+  }
+
+  async #extend(size: number): Promise<void> {
+    try {
+      await this.#file!.fillTo(size);
+      this.#room = size;
+    } catch (error) {
+      // The next segment has its room already.
+      if (!isDiskFull(error) || !this.#spareIsReady) throw error;
+      await this.#rotate();
+    }
+  }
+
+  /** Records must not run out of space in the middle of a write, also if they are more than one segment. */
+  async #makeRoom(): Promise<void> {
+    // More may be queued meanwhile.
+    for (let size = this.#needed; size > this.#room; size = this.#needed) {
+      await this.#whenThereIsRoom(() => this.#extend(size));
+    }
   }
 
   /** Gives the `.tmp` file its name and its first records. The caller syncs. */
@@ -152,6 +225,7 @@ class SegmentedWal implements Wal {
     if (this.#snapshot !== null) records.push({ kind: "snapshot", reset: false, ...this.#snapshot });
     if (this.#hardState !== null) records.push({ kind: "hard-state", hardState: this.#hardState });
     this.#file = file;
+    this.#room = this.#options.segmentBytes;
     this.#end = 0;
     this.#durable = 0;
     this.#seal = recordSealer(this.#options.keys, key, seq);
@@ -189,6 +263,7 @@ class SegmentedWal implements Wal {
       this.#waiting = [];
       try {
         if (this.#end >= this.#options.segmentBytes || this.#hasOtherKey()) await this.#rotate();
+        await this.#makeRoom();
         this.#flushQueue();
         await this.#file!.sync();
         this.#durable = this.#end;
@@ -284,7 +359,7 @@ class SegmentedWal implements Wal {
 
   async close(): Promise<void> {
     if (this.#closed) return;
-    if (this.#failure === null) await this.sync().catch(() => {});
+    if (this.#failure === null && !this.full) await this.sync().catch(() => {});
     this.abandon();
     await this.#spare?.catch(() => {});
   }
@@ -293,6 +368,7 @@ class SegmentedWal implements Wal {
     if (this.#closed) return;
     this.#closed = true;
     this.#fail(new TswarmError("unavailable", "the log is closed"));
+    this.retryRoom();
     this.#queue = [];
     this.#file?.close();
     this.#spare?.then(
