@@ -2,7 +2,7 @@
 // place where the two meet.
 
 import type { Clock } from "#base/clock.ts";
-import { refuse, TswarmError } from "#base/errors.ts";
+import { reading, refuse, TswarmError } from "#base/errors.ts";
 import { newId } from "#base/ids.ts";
 import type { Random } from "#base/random.ts";
 import type { Committed, ReplicatedLog, StateMachine } from "#control-plane/log/log.ts";
@@ -40,7 +40,7 @@ export const createReplicatedState = (state: State, clock: Clock, random: Random
   const machine: StateMachine = {
     apply(entries: readonly Extract<Committed, { kind: "entry" }>[]) {
       for (const { index, data } of entries) {
-        const command = Command.decode(data);
+        const command = reading("internal", `the command at index ${index}`, () => Command.decode(data));
         const result = state.apply(index, command);
         if (awaited.has(command.id)) awaited.set(command.id, result);
       }
