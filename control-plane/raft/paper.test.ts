@@ -524,6 +524,20 @@ describe("raft, the rules of the paper", () => {
     expect(asker.release().map((m) => m.kind)).to.deep.equal(["vote", "vote"]);
   });
 
+  it("§3.8 a new term, a vote and entries must be synced; the commit index need not", () => {
+    const mustSync = (change: (member: Member) => void): boolean => {
+      const member = follower({ log: [1, 1] });
+      member.hear(2, 1, heartbeat());
+      member.out();
+      change(member);
+      return member.node.ready()!.mustSync;
+    };
+    expect(mustSync((m) => m.hear(3, 2, heartbeat()))).to.equal(true);
+    expect(mustSync((m) => m.hear(3, 2, voteFor(2, 1, true)))).to.equal(true);
+    expect(mustSync((m) => m.hear(2, 1, append(2, 1, [entry(1, 3)])))).to.equal(true);
+    expect(mustSync((m) => m.hear(2, 1, heartbeat(2)))).to.equal(false);
+  });
+
   it("§3.8 a restarted member knows term, vote and log, and finds out what is committed", () => {
     const member = follower({ term: 6, vote: 3, log: [1, 5], commit: 1 });
     expect(member.status).to.include({ role: "follower", term: 6, vote: 3, lastIndex: 2, commit: 1 });
@@ -702,6 +716,18 @@ describe("raft, the rules of the paper", () => {
       member.hear(2, 1, { kind: "heartbeat-response", round: 0 });
       expect(confirmed(member)).to.deep.equal([]);
       member.hear(2, 1, { kind: "heartbeat-response", round: 1 });
+      expect(confirmed(member)).to.deep.equal([1]);
+    });
+
+    it("wait for a majority, not for anybody", () => {
+      const member = established({ voters: [1, 2, 3, 4, 5] });
+      member.node.readIndex(1);
+      member.out();
+      member.hear(2, 1, { kind: "heartbeat-response", round: 1 });
+      expect(confirmed(member)).to.deep.equal([]);
+      member.hear(2, 1, { kind: "heartbeat-response", round: 1 });
+      expect(confirmed(member)).to.deep.equal([]);
+      member.hear(5, 1, { kind: "heartbeat-response", round: 1 });
       expect(confirmed(member)).to.deep.equal([1]);
     });
 
