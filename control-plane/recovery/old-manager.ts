@@ -7,6 +7,7 @@ import { seededRandom } from "#base/random.ts";
 import { createManualClock } from "#control-plane/controllers/manual-clock.ts";
 import { initCluster, registerNode } from "#control-plane/operations/index.ts";
 import type { Entry } from "#control-plane/raft/types.ts";
+import type { DataKeys } from "#control-plane/raft-host/keys.ts";
 import { openMemberFiles } from "#control-plane/raft-host/member-files.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
 import { encodePeers } from "#control-plane/raft-host/peers.ts";
@@ -52,10 +53,15 @@ export const oldState = (): State => {
 };
 
 /** The last command's index is 10: three changes of members come first. `snapshotAt`: what is up to there is in a snapshot. */
-export const makeOldManager = async (dataDir: string, { snapshotAt = 0, commands = COMMANDS.length } = {}) => {
+export const makeOldManager = async (
+  dataDir: string,
+  { snapshotAt = 0, commands = COMMANDS.length } = {},
+  keysOf: (dir: string) => DataKeys = () => testKeys(),
+) => {
   const dir = join(dataDir, "raft");
   const peers = [1, 2, 3].map((raftId) => ({ raftId, nodeId: `n${raftId}`, addr: `10.0.0.${raftId}:2377` }));
-  const keys = testKeys();
+  nodeDisk.makeDirectory(dir);
+  const keys = keysOf(dir);
   const files = await openMemberFiles({
     ...{ dir, disk: nodeDisk, logger: silentLogger, segmentBytes: 64 << 10, raftId: 3, clusterId: CLUSTER, keys },
     beginning: { kind: "bootstrap", members: peers },

@@ -14,7 +14,10 @@ import { expect } from "chai";
 import { TswarmError } from "#base/errors.ts";
 import { silentLogger } from "#base/log.ts";
 import { realClock, systemRandom } from "#base/node/system.ts";
+import { newUnlockKey } from "#base/unlock-key.ts";
 import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
+import { createKeyFile, openKeyFile, unlockWrappingKey } from "#control-plane/raft-host/key-file.ts";
+import type { DataKeys } from "#control-plane/raft-host/keys.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
 import { openRaftLog, type RaftLog, readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
 import { testKeys } from "#control-plane/raft-host/test-keys.ts";
@@ -37,21 +40,21 @@ describe("recovery of a manager whose quorum is lost", () => {
     rmSync(dataDir, { recursive: true, force: true });
   });
 
-  const recover = (nodeId = "n3") =>
+  const recover = (nodeId = "n3", keysOf: (dir: string) => DataKeys = () => testKeys(lives)) =>
     recoverLog({
       ...{ dataDir, clusterId: CLUSTER, nodeId, advertise: "10.0.0.9:2377", logger: silentLogger },
       context: { ...context, now: context.now + ++lives },
-      keysOf: () => testKeys(lives),
+      keysOf,
     });
 
   /** The log as the manager opens it; it leads at once, since nobody else votes. */
-  const open = async () => {
+  const open = async (keysOf: (dir: string) => DataKeys = () => testKeys(++lives)) => {
     const dir = join(dataDir, "raft");
     const { raftId } = readRaftIdentity(dir)!;
     const replicated = createReplicatedState(createState(), realClock, systemRandom);
     const log = await openRaftLog({
       ...{ dir, raftId, clusterId: CLUSTER, beginning: null, clock: realClock, random: systemRandom },
-      ...{ logger: silentLogger, tickMs: 1, segmentBytes: 64 << 10, keys: testKeys(++lives) },
+      ...{ logger: silentLogger, tickMs: 1, segmentBytes: 64 << 10, keys: keysOf(dir) },
       stateMachine: replicated.machine,
       transport: () => ({
         send: () => {},
@@ -118,6 +121,22 @@ describe("recovery of a manager whose quorum is lost", () => {
     const { log, replicated } = await open();
     expect(replicated.state.get("service", "acknowledged-id")).not.to.equal(undefined);
     expect(log.status().raftId).to.equal(2_003);
+    await log.stop();
+  });
+
+  it("a locked manager's files stay locked: the key that opened the old ones opens the new ones, no other", async () => {
+    const by = unlockWrappingKey(newUnlockKey(systemRandom));
+    await makeOldManager(dataDir, {}, (dir) => createKeyFile(nodeDisk, dir, by));
+    const keysOf = (dir: string) => openKeyFile(nodeDisk, dir, [by]);
+    const { kept } = await recover("n3", keysOf);
+    for (const dir of [kept, join(dataDir, "raft")]) {
+      const others = [unlockWrappingKey(newUnlockKey(systemRandom))];
+      expect(() => openKeyFile(nodeDisk, dir, others))
+        .to.throw(TswarmError)
+        .with.property("code", "forbidden");
+    }
+    const { log, replicated } = await open(keysOf);
+    expect(replicated.state.get("service", "acknowledged-id")).not.to.equal(undefined);
     await log.stop();
   });
 
