@@ -23,7 +23,9 @@ export const decodeConfChange = (bytes: Uint8Array): ConfChange => {
   const kind = KINDS[bytes[0] ?? 255];
   if (kind === undefined || bytes.length < 9) throw new TswarmError("internal", "not an encoded change of members");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  return { kind, id: view.getFloat64(1), context: bytes.subarray(9) };
+  const id = view.getFloat64(1);
+  if (!Number.isSafeInteger(id) || id <= 0) throw new TswarmError("internal", "a change of members names no member");
+  return { kind, id, context: bytes.subarray(9) };
 };
 
 /** The members after the change. A removed id stays removed. */

@@ -2,6 +2,7 @@
 // each. All sets up to five members, and random larger ones.
 import { expect } from "chai";
 import fc from "fast-check";
+import { TswarmError } from "#base/errors.ts";
 import { changedConf, decodeConfChange, emptyConf, encodeConfChange } from "#control-plane/raft/conf-change.ts";
 import { committedIndex, quorumActive, type VoteResult, voteResult } from "#control-plane/raft/quorum.ts";
 import type { ConfChange, ConfState } from "#control-plane/raft/types.ts";
@@ -140,5 +141,12 @@ describe("changes of members, any sequence", () => {
         }
       }),
     );
+  });
+
+  it("are refused when they name no member", () => {
+    for (const id of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 60]) {
+      const bytes = encodeConfChange({ kind: "remove", id, context: new Uint8Array() });
+      expect(() => decodeConfChange(bytes), String(id)).to.throw(TswarmError, "names no member");
+    }
   });
 });
