@@ -60,7 +60,8 @@ describe("autolock", function () {
   before(async () => {
     await findCluster(NAME)?.down();
     clean = footprint(MARKS);
-    cluster = await startCluster(NAME, 74, MANAGERS.length, MANAGERS.length, ["--dispatcher-heartbeat", "5s"]);
+    // A locked node is away for the others: nobody shall replace its tasks while a test looks at them.
+    cluster = await startCluster(NAME, 74, MANAGERS.length, MANAGERS.length, ["--dispatcher-heartbeat", "60s"]);
     at(
       "node1",
       ...["service", "create", "--name", "tools", "--replicas", "3", "--label", `secret=${LABEL}`],
