@@ -4,6 +4,7 @@ import { TswarmError } from "#base/errors.ts";
 import { newJoinToken } from "#base/join-token.ts";
 import { createKeyAndRequest, readCertificate } from "#base/node/pki.ts";
 import { seededRandom } from "#base/random.ts";
+import { parseUnlockKey } from "#base/unlock-key.ts";
 import { startTestManager, type TestManager } from "#control-plane/manager/test-manager.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
 import { ControlDefinition } from "#proto/gen/control.ts";
@@ -190,6 +191,30 @@ describe("what the API refuses, with field, reason and remedy", () => {
     expect(text).to.contain('"cluster"');
     expect(text).to.not.contain("TSWTKN");
     expect(text).to.not.contain("PRIVATE");
+  });
+
+  it("the unlock key is shown when autolock goes on and to who asks for it, and in nothing else", async () => {
+    const controller = new AbortController();
+    const events = control.watch({ selectors: [] }, { signal: controller.signal })[Symbol.asyncIterator]();
+    await events.next();
+    await expectRefused(control.getUnlockKey({ rotate: true }), "conflict", "cluster", /autolock is off/);
+    expect((await control.getUnlockKey({ rotate: false })).unlockKey).to.equal("");
+    const { cluster } = (await control.getCluster({})).view!;
+    const request = { version: cluster!.meta!.version, spec: { ...cluster!.spec!, autolock: true } };
+    const on = await control.updateCluster(request);
+    expect(parseUnlockKey(on.unlockKey)).to.equal(on.unlockKey);
+    expect((await control.getUnlockKey({ rotate: false })).unlockKey).to.equal(on.unlockKey);
+    const again = await control.updateCluster({ version: on.cluster!.meta!.version, spec: on.cluster!.spec });
+    expect(again.unlockKey).to.equal("");
+    expect((await control.getUnlockKey({ rotate: true })).unlockKey)
+      .to.match(/^TSWKEY-1-/)
+      .and.not.equal(on.unlockKey);
+    const { view } = await control.getCluster({});
+    const text = JSON.stringify([(await events.next()).value, view, again, on.cluster]);
+    controller.abort();
+    expect(text).to.contain('"autolock":true').and.not.contain("TSWKEY");
+    const worker = createClient(ControlDefinition, await as("w1", "worker"));
+    await expectRefused(worker.getUnlockKey({ rotate: false }), "forbidden", "node", /./);
   });
 
   it("a renewal keeps the node and gets the role that the cluster has for it, whatever the request claims", async () => {

@@ -17,7 +17,7 @@ describe("first manager of a cluster", () => {
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), "bootstrap-"));
     const pem = { caKeyPem: "key", caCertificatePem: "certificate" };
-    const tokens = { joinTokenWorker: "w", joinTokenManager: "m" };
+    const tokens = { joinTokenWorker: "w", joinTokenManager: "m", unlockKey: "u" };
     const node = { nodeId: "n1", hostname: "alpha", addr: "192.0.2.1" };
     writeFileSync(path(), JSON.stringify({ clusterId: "c1", ...node, ...pem, ...tokens, spec: { name: "shop" } }));
   });
@@ -35,6 +35,7 @@ describe("first manager of a cluster", () => {
     await bootstrapCluster(dir, replicated);
     const cluster = replicated.state.cluster()!;
     expect([cluster.id, cluster.caKeyPem.toString(), cluster.joinTokenManager]).to.deep.equal(["c1", "key", "m"]);
+    expect([cluster.unlockKey, cluster.lockVersion]).to.deep.equal(["u", 1]);
     expect(replicated.state.get("node", "n1")?.spec?.role).to.equal(NodeRole.MANAGER);
     expect(existsSync(path())).to.equal(false);
     await bootstrapCluster(dir, replicated);
