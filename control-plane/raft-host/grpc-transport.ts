@@ -9,8 +9,18 @@ import type { Message, SnapshotMeta } from "#control-plane/raft/types.ts";
 import type { Frame } from "#control-plane/raft-host/frame-codec.ts";
 import { encodeMessage } from "#control-plane/raft-host/message-codec.ts";
 import type { Peer } from "#control-plane/raft-host/peers.ts";
-import { REMOVED, raftServiceDefinition } from "#control-plane/raft-host/raft-service.ts";
-import type { ConnectTransport, RaftTransport, TransportHost } from "#control-plane/raft-host/transport.ts";
+import {
+  REMOVED,
+  raftServiceDefinition,
+  SNAPSHOT_OFFSET,
+  SNAPSHOT_RESUMES,
+} from "#control-plane/raft-host/raft-service.ts";
+import type {
+  ConnectTransport,
+  RaftTransport,
+  SnapshotPieces,
+  TransportHost,
+} from "#control-plane/raft-host/transport.ts";
 import { SnapshotPart, type SnapshotReceived } from "#proto/gen/raft.ts";
 
 export type GrpcTransportOptions = {
@@ -31,6 +41,8 @@ const CHANNEL: grpc.ChannelOptions = {
 const BACKOFF_MS = { first: 50, last: 1000 };
 /** A connection attempt to a host that was cut off goes on in ever longer steps: a new one is made after this time. */
 const CONNECT_MS = 3000;
+/** How long a member has to say where a snapshot begins. */
+const OFFSET_MS = 3000;
 /** Frames waiting for a slow member; beyond this new ones are dropped, raft sends again. */
 const MAX_WAITING_FRAMES = 256;
 /** gRPC servers take 4 MiB by default; one append with the largest possible proposal still fits. */
@@ -163,21 +175,33 @@ class PeerLink {
     });
   }
 
-  async sendSnapshot(term: number, meta: SnapshotMeta, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+  async sendSnapshot(term: number, meta: SnapshotMeta, pieces: SnapshotPieces): Promise<void> {
     const { path, requestSerialize, responseDeserialize } = raftServiceDefinition.snapshot;
     const done = Promise.withResolvers<void>();
     // A failure may come while a piece is being read; it is awaited at the end.
     done.promise.catch(() => {});
     let failed = false;
+    const metadata = new grpc.Metadata();
+    metadata.set(SNAPSHOT_RESUMES, "1");
     const call = this.#client.makeClientStreamRequest<SnapshotPart, SnapshotReceived>(
       path,
       requestSerialize,
       responseDeserialize,
+      metadata,
       (error) => {
         failed = error !== null;
         error === null ? done.resolve() : done.reject(error);
       },
     );
+    const offset = new Promise<number>((resolve) => {
+      call.on("metadata", (answer: grpc.Metadata) => resolve(Number(answer.get(SNAPSHOT_OFFSET)[0] ?? 0)));
+      // An older version says nothing before the end.
+      this.#options.clock.after(OFFSET_MS, () => resolve(0));
+      done.promise.then(
+        () => resolve(0),
+        () => resolve(0),
+      );
+    });
     const write = (part: SnapshotPart["part"]): Promise<void> =>
       new Promise((resolve) => {
         call.write({ part }, () => resolve());
@@ -189,7 +213,7 @@ class PeerLink {
     await write(SnapshotPart.fromPartial({ part: { $case: "start", value: start } }).part);
     try {
       let crc = 0;
-      for await (const piece of pieces) {
+      for await (const piece of pieces(await offset)) {
         if (failed) break;
         crc = crc32(piece, crc);
         await write({ $case: "data", value: Buffer.from(piece) });

@@ -17,9 +17,10 @@ import { type Disk, isDiskFull } from "#control-plane/raft-host/disk.ts";
 import type { MemberFiles } from "#control-plane/raft-host/member-files.ts";
 import { dropUnneededKeys } from "#control-plane/raft-host/needed-keys.ts";
 import { decodePeer, decodePeers, encodePeers, type Peer } from "#control-plane/raft-host/peers.ts";
+import type { SnapshotId } from "#control-plane/raft-host/snapshot-incoming.ts";
 import { type Received, Snapshots } from "#control-plane/raft-host/snapshots.ts";
 import { SyncTimes } from "#control-plane/raft-host/sync-times.ts";
-import type { RaftTransport } from "#control-plane/raft-host/transport.ts";
+import type { RaftTransport, SnapshotReceipt } from "#control-plane/raft-host/transport.ts";
 import { ProposalWaiters, ReadBarriers, type Waiter } from "#control-plane/raft-host/waiting.ts";
 import { entryRecords } from "#control-plane/raft-host/wal.ts";
 import type { WalRecord } from "#control-plane/raft-host/wal-record.ts";
@@ -52,8 +53,8 @@ const MIB = 1 << 20;
 const ROOM_TICKS = 20;
 /** A snapshot that had no room on the disk is tried again after this time. */
 const SNAPSHOT_RETRY_MS = 10_000;
-/** A snapshot that did not get to its member is sent again after this time. */
-const RESEND_MS = 500;
+/** A snapshot that did not get to its member is sent again after this time, then after ever longer ones. */
+const RESEND_MS = { first: 500, last: 30_000 };
 /** Entries of one turn are applied up to about this many, so that heartbeats go out in time. */
 const TURN_BYTES = MIB / 4;
 const TURN_ENTRIES = 2000;
@@ -85,6 +86,7 @@ export class RaftLoop {
   #received: Received | null = null;
   #snapshots: Snapshots;
   #snapshotting = false;
+  #resendMs = new Map<number, number>();
   #noSnapshotBefore = 0;
 
   constructor(options: LoopOptions) {
@@ -353,10 +355,15 @@ export class RaftLoop {
     }
     logger.info("sends a snapshot", { to, index: meta.index });
     this.#transport!.sendSnapshot(to, term, meta, this.#snapshots.pieces()).then(
-      () => ended(true),
+      () => {
+        this.#resendMs.delete(to);
+        ended(true);
+      },
       (error) => {
         logger.warn("could not send a snapshot", { to, index: meta.index, error });
-        this.#o.clock.after(RESEND_MS, () => ended(false));
+        const wait = this.#resendMs.get(to) ?? RESEND_MS.first;
+        this.#resendMs.set(to, Math.min(wait * 2, RESEND_MS.last));
+        this.#o.clock.after(wait, () => ended(false));
       },
     );
   }
@@ -455,9 +462,15 @@ export class RaftLoop {
     if (this.stopped !== null) throw this.stopped;
   }
 
-  /** A snapshot file from `from`. Resolves once the core has it. */
-  async receiveSnapshot(from: number, term: number, pieces: AsyncIterable<Uint8Array>): Promise<void> {
-    const received = await this.#snapshots.receive(from, pieces);
+  beginSnapshot(id: SnapshotId, resumes: boolean): SnapshotReceipt {
+    const { stopped } = this;
+    if (stopped !== null) return { offset: 0, receive: () => Promise.reject(stopped) };
+    const { offset, receive } = this.#snapshots.begin(id, resumes);
+    if (offset > 0) this.#o.logger.info("a snapshot goes on where its transfer broke off", { ...id, offset });
+    return { offset, receive: async (term, pieces) => this.#take(id.from, term, await receive(pieces)) };
+  }
+
+  #take(from: number, term: number, received: Received): void {
     if (this.stopped !== null) throw this.stopped;
     this.#o.logger.info("received a snapshot", { from, index: received.meta.index });
     this.#received = received;

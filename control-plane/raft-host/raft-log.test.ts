@@ -1,15 +1,18 @@
 import fs from "node:fs";
 import path from "node:path";
+import * as grpc from "@grpc/grpc-js";
 import { expect } from "chai";
 import type { Clock } from "#base/clock.ts";
 import { TswarmError } from "#base/errors.ts";
 import { silentLogger } from "#base/log.ts";
-import { realClock } from "#base/node/system.ts";
+import { realClock, systemRandom } from "#base/node/system.ts";
 import type { Disk } from "#control-plane/raft-host/disk.ts";
+import { grpcTransport } from "#control-plane/raft-host/grpc-transport.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
 import { type RaftLogOptions, readRaftIdentity } from "#control-plane/raft-host/raft-log.ts";
 import { type Member, TestCluster, waitFor } from "#control-plane/raft-host/test-cluster.ts";
 import { testKeys } from "#control-plane/raft-host/test-keys.ts";
+import type { ConnectTransport, RaftTransport } from "#control-plane/raft-host/transport.ts";
 import { openWal } from "#control-plane/raft-host/wal.ts";
 
 const bytes = (text: string) => Buffer.from(text);
@@ -89,6 +92,45 @@ describe("three members over gRPC", function () {
     await proposeMany(leader, 1000, 50);
     await sameState(1050);
     expect(again.state.lines).to.deep.equal(leader.state.lines);
+  });
+
+  it("goes on with a snapshot where its transfer broke off", async () => {
+    const offsets: number[] = [];
+    let breaks = 2;
+    const transport: ConnectTransport = (host) => {
+      const real = grpcTransport({
+        credentials: grpc.credentials.createInsecure(),
+        ...{ clock: realClock, random: systemRandom, logger: silentLogger },
+      })(host);
+      const sendSnapshot: RaftTransport["sendSnapshot"] = (to, term, meta, pieces) =>
+        real.sendSnapshot(to, term, meta, async function* (offset) {
+          offsets.push(offset);
+          let sent = 0;
+          for await (const piece of pieces(offset)) {
+            if (sent > 700_000 && breaks > 0) {
+              breaks--;
+              // What is still on its way is lost with the connection.
+              await new Promise((resolve) => setTimeout(resolve, 500));
+              throw new Error("the connection broke");
+            }
+            yield piece;
+            sent += piece.length;
+          }
+        });
+      return { ...real, sendSnapshot };
+    };
+    await begin(3, { transport, snapshotEvery: 40, keepEntries: 5 });
+    const [victim] = await cluster.followers();
+    cluster.kill(victim!);
+    const leader = await cluster.leader();
+    for (let i = 0; i < 43; i++) await leader.log.propose(Buffer.alloc(60_000, 97 + (i % 26)));
+    const back = await cluster.restart(victim!);
+    await sameState(43);
+    expect(back.state.lines).to.deep.equal(leader.state.lines);
+    expect(offsets).to.have.length(3);
+    expect(offsets[0]).to.equal(0);
+    expect(offsets[1]).to.be.greaterThan(400_000);
+    expect(offsets[2]).to.be.greaterThan(offsets[1]! + 400_000);
   });
 
   it("elects another leader when it is killed, without losing what was acknowledged", async () => {

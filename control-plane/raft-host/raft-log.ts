@@ -265,7 +265,7 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
       if (messages[0] !== undefined) heard.set(messages[0].from, clock.now());
       loop.receive(messages);
     },
-    receiveSnapshot: (from, term, pieces) => loop.receiveSnapshot(from, term, pieces),
+    beginSnapshot: (id, resumes) => loop.beginSnapshot(id, resumes),
     unreachable: (id) => loop.reportUnreachable(id),
     arrived: (id) => loop.peerArrived(id),
     lost: (id) => loop.peerLost(id),

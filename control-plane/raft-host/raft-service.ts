@@ -40,6 +40,10 @@ export const raftServiceDefinition = {
 /** Metadata key beside PERMISSION_DENIED: the caller was removed from the cluster. */
 export const REMOVED = "tswarm-removed";
 
+/** Metadata of Snapshot: the sender can begin in the middle, and the answer says where. Older versions know neither. */
+export const SNAPSHOT_RESUMES = "tswarm-snapshot-resumes";
+export const SNAPSHOT_OFFSET = "tswarm-snapshot-offset";
+
 export type AnyCall = { getPeer(): string; metadata: grpc.Metadata };
 
 /**
@@ -117,10 +121,15 @@ export const raftServiceHandlers = (
       const parts = call[Symbol.asyncIterator]() as AsyncIterator<SnapshotPart>;
       const first = (await parts.next()).value?.part as SnapshotPart["part"];
       if (first?.$case !== "start") throw new TswarmError("invalid", "a snapshot begins with its start");
-      const { clusterId, from, to, term } = first.value;
+      const { clusterId, from, to, term, index, snapshotTerm } = first.value;
       checkCluster(clusterId);
       checkAddressed(to);
-      await host.receiveSnapshot(from, term, dataOf(parts));
+      const resumes = call.metadata.get(SNAPSHOT_RESUMES).length > 0;
+      const receipt = host.beginSnapshot({ from, index, term: snapshotTerm }, resumes);
+      const metadata = new grpc.Metadata();
+      metadata.set(SNAPSHOT_OFFSET, String(receipt.offset));
+      call.sendMetadata(metadata);
+      await receipt.receive(term, dataOf(parts));
     };
     receive().then(
       () => answer(null, {}),

@@ -11,7 +11,9 @@ import {
   streamSnapshot,
   writeSnapshot,
 } from "#control-plane/raft-host/snapshot-file.ts";
-import { receiveSnapshotFile } from "#control-plane/raft-host/snapshot-receive.ts";
+import { IncomingSnapshot, type SnapshotId } from "#control-plane/raft-host/snapshot-incoming.ts";
+import type { SnapshotHeader } from "#control-plane/raft-host/snapshot-stream.ts";
+import type { SnapshotPieces } from "#control-plane/raft-host/transport.ts";
 
 export type Received = { readonly tmp: string; readonly meta: SnapshotMeta; readonly peers: Uint8Array };
 type Current = { readonly file: string; readonly meta: SnapshotMeta; readonly bytes: number };
@@ -23,6 +25,7 @@ export class Snapshots {
   #dir: string;
   #clusterId: string;
   #keys: DataKeys;
+  #incoming: IncomingSnapshot | null = null;
 
   constructor(disk: Disk, files: MemberFiles) {
     this.#disk = disk;
@@ -54,6 +57,7 @@ export class Snapshots {
   use(file: string, meta: SnapshotMeta): void {
     this.#previousIndex = this.index;
     this.current = this.#inUse(file, meta);
+    if (this.#incoming !== null && this.#incoming.id.index <= meta.index) this.#incoming.abort();
     removeOldSnapshots(this.#disk, this.#dir);
   }
 
@@ -61,13 +65,38 @@ export class Snapshots {
     return readSnapshot(this.#disk, this.current!.file, this.#keys);
   }
 
-  /** As it goes over the network. */
-  pieces(): AsyncIterable<Uint8Array> {
-    return streamSnapshot(this.#disk, this.current!.file, this.#keys, 256 << 10);
+  /** The newest one as it goes over the network. */
+  pieces(): SnapshotPieces {
+    const { file } = this.current!;
+    return (offset) => withoutFirst(streamSnapshot(this.#disk, file, this.#keys, 256 << 10), offset);
   }
 
-  async receive(from: number, pieces: AsyncIterable<Uint8Array>): Promise<Received> {
-    const { tmp, header } = await receiveSnapshotFile(this.#disk, this.#dir, from, pieces, this.#keys);
+  /** One arrives at a time: another one takes the place of what has not come completely. */
+  begin(
+    id: SnapshotId,
+    resumes: boolean,
+  ): { offset: number; receive(pieces: AsyncIterable<Uint8Array>): Promise<Received> } {
+    const present = this.#incoming;
+    const goesOn =
+      resumes && present?.id.from === id.from && present.id.index === id.index && present.id.term === id.term;
+    if (!goesOn) present?.abort();
+    const incoming = goesOn ? present : new IncomingSnapshot(this.#disk, this.#dir, id, this.#keys);
+    this.#incoming = incoming;
+    const over = () => {
+      if (this.#incoming === incoming) this.#incoming = null;
+    };
+    incoming.file.then(over, over);
+    const take = incoming.connect();
+    return {
+      offset: incoming.offset,
+      receive: async (pieces) => {
+        await take(pieces);
+        return this.#checked(await incoming.file);
+      },
+    };
+  }
+
+  #checked({ tmp, header }: { readonly tmp: string; readonly header: SnapshotHeader }): Received {
     if (header.clusterId !== this.#clusterId) {
       this.#disk.remove(tmp);
       throw new TswarmError("forbidden", "a snapshot of another cluster");
@@ -82,5 +111,13 @@ export class Snapshots {
   /** The older ones are of no use any more: the log between them and this one does not exist here. */
   adopt(received: Received): void {
     this.use(adoptSnapshot(this.#disk, this.#dir, received.tmp, received.meta), received.meta);
+  }
+}
+
+async function* withoutFirst(pieces: AsyncIterable<Uint8Array>, count: number): AsyncGenerator<Uint8Array> {
+  let skip = count;
+  for await (const piece of pieces) {
+    if (skip < piece.length) yield piece.subarray(skip);
+    skip = Math.max(0, skip - piece.length);
   }
 }

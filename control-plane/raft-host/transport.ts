@@ -1,12 +1,23 @@
 // How members reach each other, as the host sees it. Messages may be lost, repeated and reordered; raft copes.
 import type { Message, SnapshotMeta } from "#control-plane/raft/types.ts";
 import type { Peer } from "#control-plane/raft-host/peers.ts";
+import type { SnapshotId } from "#control-plane/raft-host/snapshot-incoming.ts";
+
+/** From the byte `offset` on. */
+export type SnapshotPieces = (offset: number) => AsyncIterable<Uint8Array>;
+
+export type SnapshotReceipt = {
+  /** Where the sender has to begin: so much is here from a connection that broke. */
+  readonly offset: number;
+  /** Resolves when the snapshot is complete, checked and given to the core. `term`: the sender's. */
+  receive(term: number, pieces: AsyncIterable<Uint8Array>): Promise<void>;
+};
 
 export type RaftTransport = {
   /** One batch for one member. Never waits and never throws: what can't be sent is dropped and reported. */
   send(to: number, messages: readonly Message[]): void;
-  /** A snapshot file in pieces. Resolves when the member has it complete and checked. */
-  sendSnapshot(to: number, term: number, meta: SnapshotMeta, pieces: AsyncIterable<Uint8Array>): Promise<void>;
+  /** A snapshot in pieces. Resolves when the member has it complete and checked. */
+  sendSnapshot(to: number, term: number, meta: SnapshotMeta, pieces: SnapshotPieces): Promise<void>;
   /** All other members; also after a change of address. */
   setPeers(peers: readonly Peer[]): void;
   /** That member has just connected to this one: a connection to it succeeds now. */
@@ -19,8 +30,8 @@ export type TransportHost = {
   readonly raftId: number;
   readonly clusterId: string;
   receive(messages: readonly Message[]): void;
-  /** Takes a snapshot file in; resolves when it is complete, checked and given to the core. */
-  receiveSnapshot(from: number, term: number, pieces: AsyncIterable<Uint8Array>): Promise<void>;
+  /** A connection brings a snapshot. `resumes`: the sender can begin in the middle. */
+  beginSnapshot(id: SnapshotId, resumes: boolean): SnapshotReceipt;
   unreachable(id: number): void;
   /** That member has just connected to this one. */
   arrived(id: number): void;

@@ -31,7 +31,9 @@ const tell = ({ violation, mix, lastEvents, seed, hash }: Run): void => {
     console.log(`faults: ${JSON.stringify(mix)}`);
     console.log(`VIOLATED ${violation.property}: ${violation.detail}`);
     const more = mutant === undefined ? "" : ` --mutant "${mutant.name}"`;
-    console.log(`seed ${seed}; again: node test-cluster/control-sim/main.ts --seed ${seed} --seconds ${seconds}${more}`);
+    console.log(
+      `seed ${seed}; again: node test-cluster/control-sim/main.ts --seed ${seed} --seconds ${seconds}${more}`,
+    );
   }
   console.log(`trace ${hash}`);
 };
@@ -39,7 +41,11 @@ const tell = ({ violation, mix, lastEvents, seed, hash }: Run): void => {
 const begin = process.cpuUsage();
 const total = { seeds: 0, ms: 0, commits: 0, acknowledged: 0, refused: 0, starts: 0, viewsCompared: 0 };
 for (let i = 0; i < count; i++) {
-  const run = await simulate({ seed: first + i * Number(values.step), seconds, ...(mutant?.faults && { faults: mutant.faults }) });
+  const run = await simulate({
+    seed: first + i * Number(values.step),
+    seconds,
+    ...(mutant?.faults && { faults: mutant.faults }),
+  });
   total.seeds++;
   total.ms += run.simulatedMs;
   for (const key of ["commits", "acknowledged", "refused", "starts", "viewsCompared"] as const) total[key] += run[key];

@@ -49,7 +49,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a task that has a node is given another",
     file: "control-plane/orchestrator/promote.ts",
-    from: "else tx.put(\"task\", { ...task, desiredState: TaskState.TASK_RUNNING });",
+    from: 'else tx.put("task", { ...task, desiredState: TaskState.TASK_RUNNING });',
     to: `else tx.put("task", { ...task, nodeId: [...tx.all("node")][0]!.id, desiredState: TaskState.TASK_RUNNING });`,
   },
   {
@@ -74,7 +74,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a slot's next task does not wait for the one before",
     file: "control-plane/orchestrator/promote.ts",
-    from: "if (isLeaving(task) && !isLost(tx.get(\"node\", task.nodeId))) blocked.add(task.slot);",
+    from: 'if (isLeaving(task) && !isLost(tx.get("node", task.nodeId))) blocked.add(task.slot);',
     to: "void [isLeaving, isLost];",
   },
   {

@@ -2,7 +2,7 @@
 import type { Random } from "#base/random.ts";
 import type { Message, SnapshotMeta } from "#control-plane/raft/types.ts";
 import { decodeMessage, encodeMessage } from "#control-plane/raft-host/message-codec.ts";
-import type { RaftTransport } from "#control-plane/raft-host/transport.ts";
+import type { RaftTransport, SnapshotPieces } from "#control-plane/raft-host/transport.ts";
 import { between, chance } from "#test-cluster/sim/draw.ts";
 import type { FaultMix } from "#test-cluster/sim/fault-mix.ts";
 import type { Life, SimMember } from "#test-cluster/sim/member.ts";
@@ -122,12 +122,12 @@ export class Network {
     to: number,
     term: number,
     meta: SnapshotMeta,
-    pieces: AsyncIterable<Uint8Array>,
+    pieces: SnapshotPieces,
   ): Promise<void> {
     const { time, trace } = this.#o;
     const from = sender.member.raftId;
     const sent: Uint8Array[] = [];
-    for await (const piece of pieces) sent.push(piece);
+    for await (const piece of pieces(0)) sent.push(piece);
     const ms = this.#way(from, to);
     const receiver = this.#o.members.get(to)?.life;
     if (ms === null || !receiver?.host || receiver.dead) {
@@ -135,19 +135,24 @@ export class Network {
       throw new Error("no connection");
     }
     const { host } = receiver;
-    const arriving = async function* (this: Network): AsyncGenerator<Uint8Array> {
+    const arriving = async function* (this: Network, offset: number): AsyncGenerator<Uint8Array> {
+      let skip = offset;
       for (const piece of sent) {
+        const rest = piece.subarray(Math.min(skip, piece.length));
+        skip -= piece.length - rest.length;
+        if (rest.length === 0) continue;
         const way = this.#way(from, to);
         await time.wait(way ?? 50, receiver);
         if (way === null || sender.dead) throw new Error("the connection broke");
-        yield piece;
+        yield rest;
       }
-    }.call(this);
+    }.bind(this);
     trace.note(time.now, `${from}>${to} snapshot file i${meta.index} t${meta.term}`);
     const answer = Promise.withResolvers<void>();
     const answerLater = (settle: () => void) => time.after(this.#way(to, from) ?? 100, sender, settle);
     time.after(ms, receiver, () => {
-      host.receiveSnapshot(from, term, arriving).then(
+      const receipt = host.beginSnapshot({ from, index: meta.index, term: meta.term }, true);
+      receipt.receive(term, arriving(receipt.offset)).then(
         () => answerLater(answer.resolve),
         (error) => answerLater(() => answer.reject(error)),
       );
