@@ -3,14 +3,17 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import * as grpc from "@grpc/grpc-js";
 import { expect } from "chai";
 import { silentLogger } from "#base/log.ts";
 import { describeEntry, describeMessage } from "#control-plane/raft/describe.ts";
+import type { Message } from "#control-plane/raft/types.ts";
 import { decodeFrame, encodeFrame } from "#control-plane/raft-host/frame-codec.ts";
 import { openMemberFiles } from "#control-plane/raft-host/member-files.ts";
 import { memoryDisk } from "#control-plane/raft-host/memory-disk.ts";
 import { decodeMessage, encodeMessage } from "#control-plane/raft-host/message-codec.ts";
 import { nodeDisk } from "#control-plane/raft-host/node-disk.ts";
+import { raftServiceDefinition, raftServiceHandlers } from "#control-plane/raft-host/raft-service.ts";
 import { checkSnapshot, readSnapshot } from "#control-plane/raft-host/snapshot-file.ts";
 import { testKeys } from "#control-plane/raft-host/test-keys.ts";
 import { decodeRecord } from "#control-plane/raft-host/wal-record.ts";
@@ -134,5 +137,38 @@ describe("raft host, what a newer version wrote", () => {
     const file = disk.open("/m/snap/0000000000000001-00000001.snap", "create");
     file.write(Buffer.from("TSWSNAP3 and what nobody knows yet"), 0);
     await refusal(() => openMemberFiles({ ...options, keys: testKeys(2), beginning: null }));
+  });
+});
+
+describe("raft host, messages of a newer version", () => {
+  it("of kinds that this one does not know are left out, and the rest of their frame is taken", async () => {
+    const received: Message[] = [];
+    const server = new grpc.Server();
+    const nothing = () => {};
+    const host = {
+      ...{ raftId: 2, clusterId: "c", isRemoved: () => false, peers: () => [], addMember: async () => 1 },
+      ...{ unreachable: nothing, arrived: nothing, lost: nothing, removedByOthers: nothing },
+      receive: (messages: readonly Message[]) => received.push(...messages),
+      receiveSnapshot: async () => {},
+      removeMember: async () => {},
+    };
+    server.addService(raftServiceDefinition, raftServiceHandlers(host, nothing));
+    const port = await new Promise<number>((resolve, reject) =>
+      server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (e, p) => (e ? reject(e) : resolve(p))),
+    );
+    const client = new grpc.Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure());
+    const raw = (bytes: Buffer) => bytes;
+    try {
+      const call = client.makeBidiStreamRequest(raftServiceDefinition.messages.path, raw, raw);
+      const ended = new Promise<Error | undefined>((resolve) => call.on("end", resolve).on("error", resolve).resume());
+      const [known] = lines(join(testdata, "messages.txt")).map((line) => Buffer.from(line.split(" ")[0]!, "hex"));
+      call.write(encodeFrame({ clusterId: "c", from: 1, to: 2, messages: [Buffer.from([200, 1, 2]), known!] }));
+      call.end();
+      expect(await ended).to.equal(undefined);
+      expect(received.map((m) => m.kind)).to.deep.equal(["append"]);
+    } finally {
+      client.close();
+      server.forceShutdown();
+    }
   });
 });

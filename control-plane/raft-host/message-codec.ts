@@ -110,6 +110,12 @@ const writeBody = (w: ByteWriter, m: Message): void => {
   }
 };
 
+/**
+ * Whether this version knows such messages. Those of a newer one are dropped, like messages that get lost: their sender has
+ * to do without an answer anyway. So a message that says more is a kind of its own.
+ */
+export const isKnownKind = (bytes: Uint8Array): boolean => (bytes[0] ?? 0) < KINDS.length;
+
 /** Throws `internal` for anything that is not exactly one message. Entry data are views into `bytes`. */
 export const decodeMessage = (bytes: Uint8Array): Message => {
   const r = new ByteReader(bytes);

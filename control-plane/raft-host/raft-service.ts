@@ -3,7 +3,7 @@ import { crc32 } from "node:zlib";
 import * as grpc from "@grpc/grpc-js";
 import { TswarmError } from "#base/errors.ts";
 import { decodeFrame, encodeFrame, type Frame } from "#control-plane/raft-host/frame-codec.ts";
-import { decodeMessage } from "#control-plane/raft-host/message-codec.ts";
+import { decodeMessage, isKnownKind } from "#control-plane/raft-host/message-codec.ts";
 import type { TransportHost } from "#control-plane/raft-host/transport.ts";
 import { JoinRaftRequest, JoinRaftResponse, SnapshotPart, SnapshotReceived } from "#proto/gen/raft.ts";
 import { toServiceError } from "#proto/rpc/status.ts";
@@ -101,7 +101,8 @@ export const raftServiceHandlers = (
           call.sendMetadata(new grpc.Metadata());
           host.arrived(from);
         }
-        host.receive(frame.messages.map(decodeMessage).filter((m) => m.from === frame.from));
+        const known = frame.messages.filter(isKnownKind).map(decodeMessage);
+        host.receive(known.filter((m) => m.from === frame.from));
       } catch (error) {
         refuse(error);
       }
