@@ -573,7 +573,9 @@ describe("membership of a node", () => {
       const { node, events } = agent();
       await node.resume();
       expect((await refusal(node.leave(false))).message).to.contain("it is a manager");
-      await node.leave(true);
+      const leaving = node.leave(true);
+      expect((await refusal(node.unlock(key))).message).to.contain("under way");
+      await leaving;
       expect(events).to.include("tasks removed");
       expect(left()).to.deep.equal([]);
       expect(node.info().state).to.equal("inactive");

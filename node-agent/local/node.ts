@@ -364,7 +364,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   };
 
   /** One change of membership at a time, and none half made: what fails takes back what it wrote. */
-  const exclusively = async <T>(what: "enter" | "leave" | "recover", work: () => Promise<T>): Promise<T> => {
+  const exclusively = async <T>(what: "enter" | "leave" | "recover" | "unlock", work: () => Promise<T>): Promise<T> => {
     if (busy) throw refuse("conflict", "node", "another init, join or leave is under way", "Wait for it to end");
     if (what === "enter" && (membership || lockedSubject(identityDir) || loadIdentity(identityDir)))
       throw refuse("conflict", "node", "it is already part of a cluster", "Leave it first: tsctl cluster leave");
@@ -645,12 +645,14 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
 
     async unlock(written) {
       const given = parseUnlockKey(written);
-      if (!lockedAs) throw refuse("conflict", "node", "it is not locked", "Nothing to unlock");
-      membership = loadIdentity(identityDir, given);
-      unlockKey = given;
-      lockedAs = undefined;
-      logger.info("unlocked");
-      startMember();
+      await exclusively("unlock", async () => {
+        if (!lockedAs) throw refuse("conflict", "node", "it is not locked", "Nothing to unlock");
+        membership = loadIdentity(identityDir, given);
+        unlockKey = given;
+        lockedAs = undefined;
+        logger.info("unlocked");
+        startMember();
+      });
       await keepStartingManager();
     },
 
