@@ -19,7 +19,8 @@ import type { WriteContext } from "#control-plane/state/types.ts";
  * They may have taken members in that this log does not tell of: so many ids are left to these.
  */
 export const RAFT_ID_GAP = 1_000;
-export const SEGMENT_BYTES = 16 << 20;
+/** Little is written here; the manager makes its segments as large as it wants them. */
+export const SEGMENT_BYTES = 64 << 10;
 
 export type Recover = {
   readonly dataDir: string;
