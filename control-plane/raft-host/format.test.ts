@@ -149,7 +149,7 @@ describe("raft host, messages of a newer version", () => {
       ...{ raftId: 2, clusterId: "c", isRemoved: () => false, peers: () => [], addMember: async () => 1 },
       ...{ unreachable: nothing, arrived: nothing, lost: nothing, removedByOthers: nothing },
       receive: (messages: readonly Message[]) => received.push(...messages),
-      receiveSnapshot: async () => {},
+      beginSnapshot: () => ({ offset: 0, receive: async () => {} }),
       removeMember: async () => {},
     };
     server.addService(raftServiceDefinition, raftServiceHandlers(host, nothing));

@@ -51,6 +51,10 @@ type QueuedProposal = { readonly data: Uint8Array } & Waiter<number>;
 const MIB = 1 << 20;
 /** How often a full disk is tried again. */
 const ROOM_TICKS = 20;
+/** A snapshot is due also after this many bytes of entries: the log is in memory, and is replayed at a start. */
+const SNAPSHOT_BYTES = 64 * MIB;
+/** Of the entries kept behind a snapshot. */
+const KEEP_BYTES = 16 * MIB;
 /** A snapshot that had no room on the disk is tried again after this time. */
 const SNAPSHOT_RETRY_MS = 10_000;
 /** A snapshot that did not get to its member is sent again after this time, then after ever longer ones. */
@@ -86,6 +90,7 @@ export class RaftLoop {
   #received: Received | null = null;
   #snapshots: Snapshots;
   #snapshotting = false;
+  #bytesSinceSnapshot = 0;
   #resendMs = new Map<number, number>();
   #noSnapshotBefore = 0;
 
@@ -389,8 +394,12 @@ export class RaftLoop {
     }
     flush();
     this.#appliedTo(entries.at(-1)!.index);
-    for (const { index, term } of entries) this.#waiters.applied(index, term);
-    if (this.applied - this.#snapshots.index >= this.#o.snapshotEvery) void this.#snapshot();
+    for (const { index, term, data } of entries) {
+      this.#bytesSinceSnapshot += data.length;
+      this.#waiters.applied(index, term);
+    }
+    const due = this.applied - this.#snapshots.index >= this.#o.snapshotEvery;
+    if (due || this.#bytesSinceSnapshot >= SNAPSHOT_BYTES) void this.#snapshot();
   }
 
   #appliedTo(index: number): void {
@@ -419,6 +428,7 @@ export class RaftLoop {
   async #snapshot(): Promise<void> {
     if (this.#snapshotting || this.#restoring || this.#o.clock.monotonic() < this.#noSnapshotBefore) return;
     this.#snapshotting = true;
+    const bytesBefore = this.#bytesSinceSnapshot;
     const { files, stateMachine, keepEntries, logger } = this.#o;
     const snapshots = this.#snapshots;
     try {
@@ -435,9 +445,10 @@ export class RaftLoop {
       await files.wal.sync();
       if (index <= snapshots.index) return;
       snapshots.use(file, meta);
+      this.#bytesSinceSnapshot -= bytesBefore;
       this.#snapshotAt = this.#o.clock.now();
       this.node.snapshotted(meta);
-      this.node.compact(index - keepEntries);
+      this.node.compact(index - keepEntries, KEEP_BYTES);
       files.wal.release(Math.min(index - keepEntries, snapshots.fallbackIndex));
       await dropUnneededKeys(this.#o.disk, files, logger);
       logger.info("wrote a snapshot", { index });
@@ -488,6 +499,7 @@ export class RaftLoop {
     assert(received?.meta.index === meta.index, "a received snapshot comes with its file");
     this.#received = null;
     this.#snapshots.adopt(received);
+    this.#bytesSinceSnapshot = 0;
     this.#snapshotAt = this.#o.clock.now();
     this.peers.clear();
     for (const peer of decodePeers(received.peers)) this.peers.set(peer.raftId, peer);

@@ -30,7 +30,7 @@ export type RaftLogOptions = {
   readonly electionTicks?: number; // 10
   readonly heartbeatTicks?: number; // 2
   readonly snapshotEvery?: number; // 10,000 entries
-  readonly keepEntries?: number; // 500
+  readonly keepEntries?: number; // 5,000, of 16 MiB at most
   readonly segmentBytes?: number; // 16 MiB
   readonly disk?: Disk;
   /** What the member's files are encrypted with. */
@@ -146,7 +146,7 @@ export const openRaftLog = async (options: RaftLogOptions): Promise<RaftLog> => 
     heartbeatTicks: options.heartbeatTicks ?? 2,
     snapshotEvery: options.snapshotEvery ?? 10_000,
     segmentBytes,
-    keepEntries: options.keepEntries ?? 500,
+    keepEntries: options.keepEntries ?? 5000,
     onFatal: options.onFatal,
     afterTurn,
     onTick,

@@ -136,4 +136,20 @@ describe("raft log", () => {
     expect([log.firstIndex, log.lastIndex, log.term(3), log.term(2)]).to.deep.equal([4, 4, 2, undefined]);
     expect(() => log.compact(4)).to.throw("beyond the applied");
   });
+
+  it("knows the tail of so many bytes", () => {
+    const log = new RaftLog({ hardState: null, snapshot: null, entries: [] });
+    const entries = [10, 20, 30, 40].map((length, i) => ({
+      ...{ term: 1, index: i + 1, type: "normal" as const },
+      data: new Uint8Array(length),
+    }));
+    log.append(entries);
+    const bytes = (...lengths: number[]) => lengths.reduce((sum, length) => sum + length + 24, 0);
+    expect(log.startOfTail(4, bytes(40) - 1)).to.equal(5);
+    expect(log.startOfTail(4, bytes(40))).to.equal(4);
+    expect(log.startOfTail(4, bytes(30, 40))).to.equal(3);
+    expect(log.startOfTail(3, bytes(20, 30) + 1)).to.equal(2);
+    expect(log.startOfTail(4, Number.POSITIVE_INFINITY)).to.equal(1);
+    expect(log.startOfTail(0, 1)).to.equal(1);
+  });
 });

@@ -149,6 +149,16 @@ export class RaftLog {
     this.#pendingSnapshot = snapshot;
   }
 
+  /** The first of the entries up to `last` that have at most `maxBytes` together. */
+  startOfTail(last: number, maxBytes: number): number {
+    let start = last + 1;
+    for (let bytes = 0; start > this.firstIndex; start--) {
+      bytes += entryBytes(this.at(start - 1)!);
+      if (bytes > maxBytes) break;
+    }
+    return start;
+  }
+
   compact(index: number): void {
     assert(index <= this.applied, `compaction to ${index} beyond the applied ${this.applied}`);
     if (index <= this.#offset) return;

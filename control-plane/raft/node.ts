@@ -45,8 +45,8 @@ export type RaftNode = {
   applyConfChange(change: ConfChange): ConfState;
   /** A snapshot of the applied state is on disk, and members too far behind may get it. */
   snapshotted(snapshot: SnapshotMeta): void;
-  /** Drops entries up to `index`; a snapshot must cover them. */
-  compact(index: number): void;
+  /** Drops entries up to `index`; a snapshot must cover them. More when those that stay before it have over `maxKeptBytes`. */
+  compact(index: number, maxKeptBytes?: number): void;
   /** The term of an applied entry that is not compacted yet: for the meta of a snapshot. */
   termAt(index: number): number;
   reportUnreachable(id: number): void;
@@ -139,7 +139,10 @@ export const createRaftNode = (config: RaftConfig): RaftNode => {
     snapshotted: (snapshot) => {
       if (snapshot.index > (core.snapshot?.index ?? 0)) core.snapshot = snapshot;
     },
-    compact: (index) => log.compact(Math.min(index, core.snapshot?.index ?? 0)),
+    compact: (index, maxKeptBytes = Number.POSITIVE_INFINITY) => {
+      const covered = core.snapshot?.index ?? 0;
+      log.compact(Math.max(Math.min(index, covered), log.startOfTail(covered, maxKeptBytes) - 1));
+    },
     termAt: (index) => {
       const term = log.term(index);
       assert(term !== undefined, `entry ${index} is compacted`);

@@ -116,9 +116,12 @@ export const rpcTargets: readonly Target[] = [
           isRemoved: (id: number) => id === 9,
           addMember: async () => 4,
         },
-        receiveSnapshot: async (_from: number, _term: number, pieces: AsyncIterable<Uint8Array>) => {
-          for await (const _ of pieces);
-        },
+        beginSnapshot: () => ({
+          offset: 0,
+          receive: async (_term: number, pieces: AsyncIterable<Uint8Array>) => {
+            for await (const _ of pieces);
+          },
+        }),
         ...{ receive: () => {}, unreachable: () => {}, arrived: () => {}, lost: () => {}, removedByOthers: () => {} },
         removeMember: async () => {},
       } satisfies TransportHost;
