@@ -52,7 +52,7 @@ describe("recovery", function () {
   };
 
   const healthy = (asked: string) =>
-    eventually("three managers that vote", 40_000, () => {
+    eventually("three managers that vote", 90_000, () => {
       const { canLose, voters, warnings } = status(asked);
       return voters === 3 && canLose === 1 && warnings.length === 0;
     });
@@ -116,7 +116,7 @@ describe("recovery", function () {
     );
     lose("node1");
     lose("node2");
-    await eventually("the third manager knows", 20_000, () => status("node3").leaderNodeId === "");
+    await eventually("the third manager knows", 60_000, () => status("node3").leaderNodeId === "");
     const lost = status("node3");
     expect(lost).to.include({ voters: 3, reachableVoters: 1, canLose: 0 });
     expect(lost.warnings.join("\n"))
@@ -134,7 +134,7 @@ describe("recovery", function () {
     expect(said)
       .to.match(/Left out: node[12], node[12]\./)
       .and.contain("raft.before-recover-");
-    await eventually("the agents are back", 20_000, () => {
+    await eventually("the agents are back", 60_000, () => {
       const now = nodes("node3");
       return ["node3", "node4"].every((name) => now.find((n) => n.Hostname === name)?.Status === "Ready");
     });
@@ -163,13 +163,13 @@ describe("recovery", function () {
     const { leaderNodeId } = status("node3");
     cluster.setLink("node1", true);
     await cluster.startAgent("node1");
-    await eventually("a worker", 30_000, () => {
+    await eventually("a worker", 60_000, () => {
       const node = nodes("node3").find((n) => n.Hostname === "node1")!;
       return node.Status === "Ready" && node.Role === "worker" && cluster.managerPid("node1") === 0;
     });
     expect(status("node3")).to.include({ leaderNodeId, voters: 1 });
     at("node3", "node", "promote", "node1");
-    await eventually("two voters", 40_000, () => status("node3").voters === 2);
+    await eventually("two voters", 90_000, () => status("node3").voters === 2);
   });
 
   it("a host that is set up anew joins and is promoted: one manager may be lost again", async () => {
@@ -188,13 +188,13 @@ describe("recovery", function () {
     const address = "192.168.72.101";
     cluster.onHost("node1", "ip", "addr", "add", `${address}/24`, "dev", "eth0");
     for (const pid of [cluster.agentPid("node1"), cluster.managerPid("node1")]) process.kill(pid, "SIGTERM");
-    await eventually("the agent has ended", 20_000, () => cluster.agentPid("node1") === 0);
+    await eventually("the agent has ended", 60_000, () => cluster.agentPid("node1") === 0);
     await cluster.startAgent("node1", `--advertise-addr=${address}`);
-    await eventually("the quorum knows", 30_000, () =>
+    await eventually("the quorum knows", 60_000, () =>
       status("node3").members.some((m) => m.name === "node1" && m.addr === `${address}:2377` && m.reachable),
     );
     await healthy("node3");
-    await eventually("the nodes too", 20_000, () =>
+    await eventually("the nodes too", 60_000, () =>
       nodes("node3").some((n) => n.Hostname === "node1" && n.Address === address && n.Status === "Ready"),
     );
     const addresses = JSON.parse(at("node4", "info", "--format", "json")).managerAddrs;
@@ -220,7 +220,7 @@ describe("recovery", function () {
     const since = performance.now();
     expect(at("node3", "cluster", "restore", backup)).to.contain("only manager");
     measured("restore", since);
-    await eventually("the worker is back", 20_000, () =>
+    await eventually("the worker is back", 60_000, () =>
       nodes("node3").some((n) => n.Hostname === "node4" && n.Status === "Ready"),
     );
     measured("the worker attached", since);
@@ -234,5 +234,25 @@ describe("recovery", function () {
     at("node3", "service", "update", "--image", "localhost/web:1", "web");
     for (const task of list(cluster, "node3", "service", "ps", "tools").filter((t) => t.DesiredState === "Running"))
       expect(at("node3", "exec", task.Name!, "curl", "-s", "-m", "5", "http://web/")).to.match(/ 1 /);
+  });
+
+  it("restored under an address that no agent knows: a worker that is told goes there, and its containers go on", async () => {
+    const backup = join(cluster.layout.dir, "again");
+    at("node3", "cluster", "backup", backup);
+    const before = containersOn("node4");
+    at("node3", "cluster", "leave", "--force");
+    const address = "192.168.72.103";
+    cluster.onHost("node3", "ip", "addr", "add", `${address}/24`, "dev", "eth0");
+    at("node3", "cluster", "restore", "--advertise-addr", address, "--listen-addr", address, backup);
+    const token = at("node3", "cluster", "join-token", "--quiet", "worker").trim();
+    const nodeId = at("node4", "info", "--format", "{{.NodeId}}").trim();
+    expect(at("node4", "cluster", "join", "--token", token, `${address}:2377`)).to.contain(nodeId);
+    await eventually("the worker is back", 60_000, () =>
+      nodes("node3").some((n) => n.Hostname === "node4" && n.Status === "Ready"),
+    );
+    expect(containersOn("node4")).to.deep.equal(before);
+    expect(refused(cluster, "node4", "cluster", "join", "--token", token, `${address}:2377`)).to.contain(
+      "already part",
+    );
   });
 });

@@ -162,7 +162,7 @@ const attach = (saved: Saved, logLevel: string): TestCluster => {
       rmSync(node.socket, { force: true });
       child.stdin!.end("go\n");
       child.unref();
-      for (const deadline = Date.now() + 20_000; !existsSync(node.socket); await sleep(10)) {
+      for (const deadline = Date.now() + 60_000; !existsSync(node.socket); await sleep(10)) {
         if (!isAlive(pid))
           throw new Error(
             `the agent of ${name} ended: ${readFileSync(join(node.dir, "agent.log"), "utf8").slice(-2000)}`,
