@@ -186,6 +186,8 @@ describe("the same log on different managers", () => {
           const manager = await serve(log, seededRandom(seed + schedule));
           expect(hashState(manager.state)).to.equal(hash);
           expect(manager.told).to.deep.equal(reference.told);
+          for (const { index, digest } of manager.state.digests())
+            expect(reference.state.digests().find((d) => d.index === index)?.digest, `at ${index}`).to.equal(digest);
           // What was applied is remembered alike.
           const both = [...log, ...log];
           const twice = new Manager();

@@ -42,6 +42,7 @@ export const createQuorumService = (options: QuorumOptions): Handlers<QuorumDefi
       syncP50Ms: sync?.p50 ?? 0,
       syncP99Ms: sync?.p99 ?? 0,
       pendingProposals: pending,
+      digests: [...state.digests()],
       peers: members.map((m) => ({
         ...{ raftId: m.raftId, nodeId: m.nodeId, addr: m.addr, voter: m.voter, reachable: m.reachable, match: m.match },
         heardAt: m.raftId === raftId ? clock.now() : (heard.get(m.raftId) ?? 0),

@@ -36,6 +36,18 @@ describe("quorum status", () => {
     }
   });
 
+  it("warns when states have parted, at the newest index that both remember", () => {
+    const digests = (...list: [number, string][]) => ({ digests: list.map(([index, digest]) => ({ index, digest })) });
+    const own = report(1, "leader", peers, digests([64, "a"], [128, "b"], [192, "c"]));
+    const same = report(2, "follower", peers, digests([64, "a"], [128, "b"]));
+    const other = report(3, "follower", peers, digests([128, "b"], [192, "x"], [256, "y"]));
+    const unknown = report(3, "follower", peers, digests([256, "y"]));
+    expect(view(own, same, unknown).warnings).to.deep.equal([]);
+    const { warnings } = view(own, same, other);
+    expect(warnings).to.have.length(1);
+    expect(warnings[0]).to.contain("the state of node3 is another one than that of node1");
+  });
+
   it("warns when no more may be lost, of lag, of learners, of slow disks, of one and of two managers", () => {
     const gone = [peers[0]!, peer(2, { reachable: false, heardAt: 7 }), peers[2]!];
     const two = view(report(1, "leader", gone), report(3, "follower", gone));

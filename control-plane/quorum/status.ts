@@ -91,12 +91,26 @@ const warningsOf = (view: Omit<QuorumView, "warnings">, own: QuorumMember): stri
   if (voters === 2) warnings.push("two managers are worse than one: both are needed. Promote a third.");
   const learners = members.filter((m) => !m.voter);
   if (learners.length > 0) warnings.push(`${named(learners)} ${is(learners.length)} catching up and can't vote yet.`);
+  for (const m of parted(members, own))
+    warnings.push(
+      `the state of ${named([m])} is another one than that of ${named(members.filter((o) => o.raftId === own.raftId))}, at the same place of the log. ` +
+        "Keep both folders for a report, demote the one that differs from the others, and promote it again.",
+    );
   const lagging = members.filter((m) => m.reachable && m.lag >= LAGS_ENTRIES);
   for (const m of lagging) warnings.push(`${named([m])} is ${m.lag} entries behind.`);
   const slow = members.filter((m) => (m.own?.syncP99Ms ?? 0) >= SLOW_SYNC_MS);
   for (const m of slow)
     warnings.push(`the disk of ${named([m])} is slow: ${Math.round(m.own!.syncP99Ms)} ms for a sync.`);
   return warnings;
+};
+
+/** Those whose state differs from the asked one's at the newest index that both remember. */
+const parted = (members: readonly QuorumManager[], own: QuorumMember): QuorumManager[] => {
+  const known = new Map(own.digests.map(({ index, digest }) => [index, digest]));
+  return members.filter(({ own: report }) => {
+    const common = report?.digests.findLast(({ index }) => known.has(index));
+    return common !== undefined && known.get(common.index) !== common.digest;
+  });
 };
 
 /** By the rule of elections (Raft §5.4.1), except that the term of the last entry is not told: the longest log. */

@@ -1,6 +1,7 @@
 import { assert } from "#base/assert.ts";
 import type { Command } from "#proto/gen/store.ts";
 import { applyCommand } from "./apply.ts";
+import { type Checkpoint, Checkpoints, Digest } from "./digest.ts";
 import { checkFormat, SNAPSHOT_FORMAT } from "./format.ts";
 import { History } from "./history.ts";
 import { TableReader } from "./read.ts";
@@ -17,6 +18,8 @@ class MemoryState extends TableReader implements State {
   #time = 0;
   #recent = new Set<string>();
   #history = new History(0);
+  #digest = new Digest();
+  #checkpoints = new Checkpoints(0);
   readonly #listeners = new Set<(batch: StateBatch) => void>();
 
   constructor() {
@@ -34,10 +37,15 @@ class MemoryState extends TableReader implements State {
   apply(index: number, command: Command): ApplyResult {
     assert(index > this.#index, `command ${index} comes after ${this.#index}`);
     checkFormat(index, command);
+    this.#checkpoints.passing(index, this.#digest);
     this.#index = index;
     this.#time = command.time;
     if (this.#recent.has(command.id)) return { ok: true };
     const { result, events } = applyCommand(this.tables, index, command);
+    for (const { table, action, object, previous } of events) {
+      if (previous !== undefined) this.#digest.remove(table, previous.id, previous.meta?.version ?? 0);
+      if (action !== "remove") this.#digest.add(table, object.id, object.meta?.version ?? 0);
+    }
     if (result.ok) this.#remember(command.id);
     if (events.length > 0) {
       const batch = { index, events, restored: false };
@@ -54,6 +62,10 @@ class MemoryState extends TableReader implements State {
 
   since(index: number): readonly StateBatch[] | undefined {
     return this.#history.since(index);
+  }
+
+  digests(): readonly Checkpoint[] {
+    return this.#checkpoints.list();
   }
 
   snapshot(): Iterable<Uint8Array> {
@@ -85,6 +97,8 @@ class MemoryState extends TableReader implements State {
         this.#time = header.time;
         this.#recent = new Set(header.recentCommandIds);
         this.#history = new History(index);
+        this.#digest = digestOf(tables);
+        this.#checkpoints = new Checkpoints(index);
         this.#tell({ index, events: [], restored: true });
       },
     };
@@ -102,6 +116,13 @@ class MemoryState extends TableReader implements State {
     for (const listener of [...this.#listeners]) listener(batch);
   }
 }
+
+const digestOf = (tables: TableSet): Digest => {
+  const digest = new Digest();
+  for (const [table, objects] of tables.objects)
+    for (const { id, meta } of objects.values()) digest.add(table, id, meta?.version ?? 0);
+  return digest;
+};
 
 /** An empty state, before the first command of the log. */
 export const createState = (): State => new MemoryState();

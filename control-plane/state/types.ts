@@ -1,7 +1,9 @@
 // The state's contract: tables of immutable objects, transactions on top, events for every committed command.
 // Objects are never changed in place: a writer puts a new object ({ ...old, field }).
+
 import type { Change, Command } from "#proto/gen/store.ts";
 import type { Cluster, Lease, Network, Node, PortProtocol, Service, Task } from "#proto/gen/types.ts";
+import type { Checkpoint } from "./digest.ts";
 
 export type Tables = { node: Node; network: Network; service: Service; task: Task; cluster: Cluster; lease: Lease };
 export type TableName = keyof Tables;
@@ -73,6 +75,8 @@ export interface State extends ReadTx {
   watch(listener: (batch: StateBatch) => void): () => void;
   /** What was told after that index, oldest first; undefined: that is too long ago (or from before a snapshot). */
   since(index: number): readonly StateBatch[] | undefined;
+  /** What stands for all objects at some indexes of late, oldest first: equal at equal indexes on all managers. */
+  digests(): readonly Checkpoint[];
   /** Captured when called, encoded while iterated: chunks of at most 1 MiB. */
   snapshot(): Iterable<Uint8Array>;
   restore(index: number, chunks: Iterable<Uint8Array>): void;

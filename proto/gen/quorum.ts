@@ -44,6 +44,14 @@ export interface QuorumMember {
   startedAt: number;
   /** all members as it knows them, itself too */
   peers: QuorumPeer[];
+  /** of late, oldest first */
+  digests: StateDigest[];
+}
+
+/** Stands for all objects as they were at that index of the log: equal on all managers. */
+export interface StateDigest {
+  index: number;
+  digest: string;
 }
 
 export interface QuorumPeer {
@@ -189,6 +197,7 @@ function createBaseQuorumMember(): QuorumMember {
     pendingProposals: 0,
     startedAt: 0,
     peers: [],
+    digests: [],
   };
 }
 
@@ -244,6 +253,9 @@ export const QuorumMember: MessageFns<QuorumMember> = {
     }
     for (const v of message.peers) {
       QuorumPeer.encode(v!, writer.uint32(138).fork()).join();
+    }
+    for (const v of message.digests) {
+      StateDigest.encode(v!, writer.uint32(146).fork()).join();
     }
     return writer;
   },
@@ -397,6 +409,14 @@ export const QuorumMember: MessageFns<QuorumMember> = {
             message.peers.push(QuorumPeer.decode(reader, reader.uint32()));
             continue;
           }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.digests.push(StateDigest.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -431,6 +451,74 @@ export const QuorumMember: MessageFns<QuorumMember> = {
     message.pendingProposals = object.pendingProposals ?? 0;
     message.startedAt = object.startedAt ?? 0;
     message.peers = object.peers?.map((e) => QuorumPeer.fromPartial(e)) || [];
+    message.digests = object.digests?.map((e) => StateDigest.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseStateDigest(): StateDigest {
+  return { index: 0, digest: "" };
+}
+
+export const StateDigest: MessageFns<StateDigest> = {
+  encode(message: StateDigest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0) {
+      writer.uint32(8).uint64(message.index);
+    }
+    if (message.digest !== "") {
+      writer.uint32(18).string(message.digest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StateDigest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStateDigest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StateDigest>): StateDigest {
+    return StateDigest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StateDigest>): StateDigest {
+    const message = createBaseStateDigest();
+    message.index = object.index ?? 0;
+    message.digest = object.digest ?? "";
     return message;
   },
 };
