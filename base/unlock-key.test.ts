@@ -18,9 +18,9 @@ describe("unlock key", () => {
   for (const wrong of [
     "",
     "TSWKEY-1-",
-    "SWMKEY-1-" + "A".repeat(43),
-    "TSWKEY-1-" + "A".repeat(42),
-    "TSWKEY-1-" + "B".repeat(43),
+    `SWMKEY-1-${"A".repeat(43)}`,
+    `TSWKEY-1-${"A".repeat(42)}`,
+    `TSWKEY-1-${"B".repeat(43)}`,
   ])
     it(`refuses "${wrong}"`, () => {
       expect(() => parseUnlockKey(wrong))
