@@ -102,7 +102,7 @@ const recover = async (cluster: TestCluster): Promise<void> => {
     const name = names[asked++ % names.length]!;
     const views = await nodesAsSeenBy(cluster, name, 5_000);
     for (const view of views.filter((v) => v.node?.spec?.role === NodeRole.WORKER))
-      await changeRole(cluster, name, nameOf(view), "promote");
+      await changeRole(cluster, nameOf(view), "promote");
     const bad = views.filter((v) => v.reachability !== "reachable" || v.node?.status?.state !== NodeState.NODE_READY);
     if (bad.length > 0) throw new Error(bad.map((v) => `${nameOf(v)} is ${v.reachability || "no manager"}`).join());
   });
@@ -166,10 +166,13 @@ const figures = ({ calls, written }: Workload, pauses: number, since: number): s
   const counts = Object.entries(Object.groupBy(calls, (c) => `${c.what} ${c.outcome}`));
   const moments = [since, ...written.map((w) => w.at).sort((a, b) => a - b)];
   const gaps = moments.slice(1).map((at, i) => ({ from: moments[i]! - since, ms: at - moments[i]! }));
-  const longest = gaps
-    .sort((a, b) => b.ms - a.ms)
-    .slice(0, 3)
-    .map(({ from, ms }) => `${Math.round(ms)} ms (at ${(from / 1000).toFixed(1)} s)`);
+  const longest = gaps.sort((a, b) => b.ms - a.ms).slice(0, 3);
+  const [worst] = longest;
+  const meanwhile = calls.filter((c) => worst && c.to > since + worst.from && c.to < since + worst.from + worst.ms);
+  const answers = Object.entries(Object.groupBy(meanwhile, (c) => `${c.what} on ${c.node}: ${c.outcome} ${c.message}`))
+    .sort(([, a], [, b]) => b!.length - a!.length)
+    .slice(0, 8);
+  const told = longest.map(({ from, ms }) => `${Math.round(ms)} ms (at ${(from / 1000).toFixed(1)} s)`);
   const slow = calls.map((c) => c.to - c.from).sort((a, b) => a - b);
   const quantile = (q: number) => Math.round(slow[Math.floor(slow.length * q)] ?? 0);
   return [
@@ -177,7 +180,8 @@ const figures = ({ calls, written }: Workload, pauses: number, since: number): s
       .map(([what, list]) => `${list!.length} × ${what}`)
       .sort()
       .join(", "),
-    `calls: p50 ${quantile(0.5)} ms, p99 ${quantile(0.99)} ms, longest ${quantile(1 - 1e-9)} ms; longest times without a write: ${longest.join(", ")}; ${pauses} pauses`,
+    `calls: p50 ${quantile(0.5)} ms, p99 ${quantile(0.99)} ms, longest ${quantile(1 - 1e-9)} ms; longest times without a write: ${told.join(", ")}; ${pauses} pauses`,
+    ...answers.map(([what, list]) => `  in the longest of them ${list!.length} × ${what}`),
   ];
 };
 
