@@ -5,7 +5,7 @@ import type { HostWatch, SimHost } from "#test-cluster/control-sim/host.ts";
 import type { Reference } from "#test-cluster/control-sim/reference.ts";
 import type { StateRules } from "#test-cluster/control-sim/state-rules.ts";
 
-export class HostRules implements HostWatch {
+export class HostRules implements Omit<HostWatch, "taken"> {
   readonly hosts: SimHost[] = [];
   readonly #reference: Reference;
   readonly #states: StateRules;

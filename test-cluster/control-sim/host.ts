@@ -41,7 +41,10 @@ export type Container = {
 export type HostWatch = {
   attached(host: SimHost, task: Task): void;
   starts(host: SimHost, taskId: string): void;
+  /** It acts by this view from now on. */
   told(host: SimHost, view: View): void;
+  /** It has taken a message of its manager. */
+  taken(host: SimHost, view: View): void;
   reported(host: SimHost, taskId: string, state: number): void;
 };
 
@@ -184,7 +187,11 @@ export class SimHost {
       description: async () => description,
       statuses: () => runner.statuses(),
       onAccepted: () => {},
-      onAssignments: (message, applied) => setView(life.kept.apply(message), applied),
+      onAssignments: (message, applied) => {
+        const view = life.kept.apply(message);
+        this.#watch.taken(this, view);
+        setView(view, applied);
+      },
       onManagers: (addresses) => {
         if (addresses.length > 0) this.managers = addresses;
       },

@@ -35,9 +35,9 @@ export const raftTransport = (world: World, ends: ReadonlyMap<number, RaftEnd>, 
         });
       });
     },
-    async sendSnapshot(to, term, { index, term: snapshotTerm }, pieces) {
+    async sendSnapshot(to, term, _meta, pieces) {
       const sent: Uint8Array[] = [];
-      for await (const piece of pieces(0)) sent.push(piece);
+      for await (const piece of pieces) sent.push(piece);
       const end = ends.get(to);
       const ms = end === undefined || end.actor.dead ? null : way(from.host, end.host);
       if (end === undefined || ms === null) {
@@ -56,8 +56,7 @@ export const raftTransport = (world: World, ends: ReadonlyMap<number, RaftEnd>, 
       const answer = Promise.withResolvers<void>();
       const later = (settle: () => void) => time.after(links.delay(end.host, from.host), from.actor, settle);
       time.after(ms, end.actor, () => {
-        const receipt = end.raft.beginSnapshot({ from: from.raft.raftId, index, term: snapshotTerm }, false);
-        receipt.receive(term, arriving()).then(
+        end.raft.receiveSnapshot(from.raft.raftId, term, arriving()).then(
           () => later(answer.resolve),
           (error) => later(() => answer.reject(error)),
         );

@@ -1,5 +1,7 @@
 // Each session's view as its manager has sent it, against the view computed from scratch from that manager's state.
+import { crc32 } from "node:zlib";
 import { nodeView } from "#control-plane/node-view/node-view.ts";
+import type { View } from "#node-agent/session/view.ts";
 import { Assignment, Assignments_Kind, ManagerMessage } from "#proto/gen/dispatcher.ts";
 import type { ServerEnd } from "#test-cluster/control-sim/grpc.ts";
 import type { ManagerLife } from "#test-cluster/control-sim/manager.ts";
@@ -8,9 +10,24 @@ import type { World } from "#test-cluster/control-sim/world.ts";
 /** What a manager has gathered is sent by then, ms: the dispatcher gathers for 10. */
 const SENT_AFTER_MS = 30;
 
-type Sent = { readonly life: ManagerLife; readonly nodeId: string; sequence: number; items: Map<string, string> };
+type Sent = {
+  readonly life: ManagerLife;
+  readonly nodeId: string;
+  sequence: number;
+  items: Map<string, string>;
+  /** Checksum of each item. */
+  sums: Map<string, number>;
+};
 
 const textOf = (item: Assignment): string => Buffer.from(Assignment.encode(item).finish()).toString("latin1");
+const sumOf = (key: string, text: string): number => crc32(text, crc32(key));
+/** Of a whole view, in any order. */
+const total = (sums: Iterable<number>): number => {
+  let sum = 0;
+  for (const one of sums) sum = (sum + one) >>> 0;
+  return sum;
+};
+
 /** What the dispatcher adds on its own: docs/design/networking.md. */
 const isOwnWord = (key: string): boolean => key.startsWith("drained/");
 
@@ -18,6 +35,9 @@ export class SentViews {
   readonly #world: World;
   readonly #lifeOf: (end: ServerEnd) => ManagerLife | undefined;
   readonly #sent = new Map<ServerEnd, Sent>();
+  /** All that was ever sent: node, sequence, checksum. */
+  readonly #versions = new Set<string>();
+  readonly #sums = new WeakMap<Assignment, number>();
   /** Of the last entry that was applied, by life. */
   readonly #appliedAt = new WeakMap<ManagerLife, number>();
 
@@ -37,17 +57,44 @@ export class SentViews {
     const { kind, put, remove, appliesTo, sequence } = message.value;
     const life = this.#lifeOf(end);
     if (life === undefined) return;
-    const known = this.#sent.get(end) ?? { life, nodeId: end.caller.peer!.nodeId, sequence: 0, items: new Map() };
-    if (kind === Assignments_Kind.COMPLETE) known.items = new Map();
-    else if (appliesTo !== known.sequence || sequence !== appliesTo + 1)
+    const known = this.#sent.get(end) ?? {
+      life,
+      nodeId: end.caller.peer!.nodeId,
+      sequence: 0,
+      items: new Map(),
+      sums: new Map(),
+    };
+    if (kind === Assignments_Kind.COMPLETE) {
+      known.items = new Map();
+      known.sums = new Map();
+    } else if (appliesTo !== known.sequence || sequence !== appliesTo + 1)
       this.#world.violate(
         "views are sent without a gap",
         `${known.nodeId}: ${sequence} on ${appliesTo}, at ${known.sequence}`,
       );
     known.sequence = sequence;
-    for (const key of remove) known.items.delete(key);
-    for (const item of put) known.items.set(item.key, textOf(item));
+    for (const key of remove) {
+      known.items.delete(key);
+      known.sums.delete(key);
+    }
+    for (const item of put) {
+      const text = textOf(item);
+      known.items.set(item.key, text);
+      known.sums.set(item.key, sumOf(item.key, text));
+    }
+    this.#versions.add(`${known.nodeId} ${sequence} ${total(known.sums.values())}`);
     this.#sent.set(end, known);
+  }
+
+  /** An agent has taken a message: its view is now as some manager has sent it. */
+  taken(nodeId: string, { items, sequence }: Pick<View, "items" | "sequence">): void {
+    const sums = [...items].map(([key, item]) => {
+      const sum = this.#sums.get(item) ?? sumOf(key, textOf(item));
+      this.#sums.set(item, sum);
+      return sum;
+    });
+    if (!this.#versions.has(`${nodeId} ${sequence} ${total(sums)}`))
+      this.#world.violate("an agent has the view that it was sent", `${nodeId} at ${sequence}`);
   }
 
   /** Compares all sessions that must be current now. Returns how many. */

@@ -20,6 +20,7 @@ import { Nemesis } from "#test-cluster/control-sim/nemesis.ts";
 import type { RaftEnd } from "#test-cluster/control-sim/raft-transport.ts";
 import { Reference } from "#test-cluster/control-sim/reference.ts";
 import { SentViews } from "#test-cluster/control-sim/sent-views.ts";
+import { Silence } from "#test-cluster/control-sim/silence.ts";
 import { StateRules } from "#test-cluster/control-sim/state-rules.ts";
 import { Users } from "#test-cluster/control-sim/users.ts";
 import { startWatcher, type Watcher } from "#test-cluster/control-sim/watchers.ts";
@@ -126,6 +127,7 @@ class Run_ {
               this.starts++;
               this.hostRules.starts(host, id);
             },
+            taken: (host, view) => this.sent.taken(host.nodeId, view),
             told: (host, view) => this.hostRules.told(host, view),
             reported: (host, id, state) => this.hostRules.reported(host, id, state),
           },
@@ -163,12 +165,14 @@ class Run_ {
       this.watchers.push(
         startWatcher(this.world, this.net, this.reference, this.managers, `watcher${i}`, fork(random)),
       );
+    const silence = new Silence(this.world, this.reference, this.hosts, this.managers);
     this.#everything = recurring(time, fork(random));
     this.#everything.every(mix.operationEvery, () => {
       if (!this.world.healed) this.users.act();
     });
     this.#everything.every(VIEWS_EVERY_MS, () => {
       this.viewsCompared += this.sent.check();
+      silence.check();
     });
   }
 
@@ -202,35 +206,31 @@ class Run_ {
   #rejoinLater(host: SimHost): void {
     const { time } = this;
     const nodeId = `node-${host.name}-${++this.#rejoined}`;
+    let joined = false;
     const attempt = (): void => {
+      if (joined) return;
+      // Again, too, when the leader dies before it answers.
+      time.after(4 * REJOIN_MS, time.world, attempt);
       const leader = this.managers.find((manager) => manager.leading);
-      const again = () => void time.after(REJOIN_MS, time.world, attempt);
-      if (leader === undefined || host.poweredOff) {
-        again();
-        return;
-      }
+      if (leader === undefined || host.poweredOff) return;
       const { actor, replicated } = leader.life!;
       const node = { id: nodeId, hostname: host.name, role: NodeRole.WORKER, addr: host.address };
+      const done = (): void => {
+        if (joined) return;
+        joined = true;
+        host.joined(nodeId);
+        this.nemesis.startLater(host, 1);
+      };
       time.after(1, actor, () => {
         replicated
           .write((tx, ctx) => void registerNode(tx, ctx, node))
           .then(
-            () => time.after(1, time.world, () => this.#joined(host, nodeId)),
-            () => time.after(1, time.world, again),
+            () => time.after(1, time.world, done),
+            () => {},
           );
-      });
-      // The leader may die before it answers.
-      time.after(4 * REJOIN_MS, time.world, () => {
-        if (host.nodeId !== nodeId) attempt();
       });
     };
     time.after(REJOIN_MS, time.world, attempt);
-  }
-
-  #joined(host: SimHost, nodeId: string): void {
-    if (host.nodeId === nodeId) return;
-    host.joined(nodeId);
-    this.nemesis.startLater(host, 1);
   }
 
   #step = (): boolean => this.violation !== null;
@@ -244,6 +244,8 @@ class Run_ {
     this.trace.note(time.now, "faults end");
     world.healed = true;
     this.nemesis.end();
+    // A gap shows with the next message: after the last one there would be none. TCP has no such gaps.
+    if (world.mix.lossRate > 0) this.net.reset(() => true);
     const end = time.now + CALM_MS;
     let missed: string[] = [];
     for (let i = 0; this.violation === null && time.now < end; i++) {

@@ -1,7 +1,7 @@
 // What must hold after each command, from the events of the reference alone.
 import { hasEnded, isLeaving, isLive, isLost, isRunning, observed } from "#control-plane/orchestrator/task-life.ts";
 import type { State, StateEvent } from "#control-plane/state/types.ts";
-import { RestartCondition, type Service, type Task, TaskState, UpdateOrder } from "#proto/gen/types.ts";
+import { type Node, RestartCondition, type Service, type Task, TaskState, UpdateOrder } from "#proto/gen/types.ts";
 import { HeldThings } from "#test-cluster/control-sim/held.ts";
 import type { Commit } from "#test-cluster/control-sim/reference.ts";
 
@@ -9,6 +9,12 @@ const mayOverlap = (service: Service | undefined): boolean =>
   [service?.spec, service?.previousSpec].some(
     (spec) => spec?.update?.order === UpdateOrder.START_FIRST || spec?.rollback?.order === UpdateOrder.START_FIRST,
   );
+
+/**
+ * The leader decides on the state before its command: what others wrote within so many versions, it may not have seen. Versions are
+ * checked of what is written, not of what is read.
+ */
+const IN_FLIGHT = 20;
 
 type TaskEvent = Extract<StateEvent, { table: "task" }>;
 
@@ -90,12 +96,17 @@ export class StateRules {
       this.#leaves(task);
   }
 
+  #isNew(object: Node | Service | undefined): boolean {
+    return object !== undefined && this.#state.index - (object.meta?.version ?? 0) <= IN_FLIGHT;
+  }
+
   #promoted(task: Task): void {
     const overlap = mayOverlap(this.#state.get("service", task.serviceId));
     const beside = new Set<string>();
     for (const other of this.#state.tasksOfService(task.serviceId)) {
       if (other.id === task.id || other.slot !== task.slot || hasEnded(other)) continue;
-      const lost = isLost(this.#state.get("node", other.nodeId));
+      const node = this.#state.get("node", other.nodeId);
+      const lost = isLost(node) || this.#isNew(node);
       if (isLeaving(other) && !lost)
         this.#violate("a slot is left before the next task starts", `${task.id} starts before ${other.id} has ended`);
       if (lost || (overlap && isLive(other))) beside.add(other.id);
@@ -111,7 +122,8 @@ export class StateRules {
     if (service.spec?.rollback?.order !== UpdateOrder.START_FIRST) return;
     // What shall not be started twice is ended and not moved.
     if (task.spec?.restart?.condition !== RestartCondition.RESTART_ANY) return;
-    if (hasEnded(task) || isLost(this.#state.get("node", task.nodeId))) return;
+    const node = this.#state.get("node", task.nodeId);
+    if (hasEnded(task) || isLost(node) || this.#isNew(node) || this.#isNew(service)) return;
     const runs = (other: Task): boolean => other.slot === task.slot && other.id !== task.id && isRunning(other);
     if (!this.#state.tasksOfService(task.serviceId).some(runs))
       this.#violate("start-first: the old task stays until the new one runs", `task ${task.id}`);
