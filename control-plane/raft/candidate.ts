@@ -8,8 +8,14 @@ import type { Message, MessageOf } from "#control-plane/raft/types.ts";
 /** "transfer": the leader asked for it, so without pre-vote and over leader stickiness. */
 export const campaign = (core: Core, kind: "pre-vote" | "vote" | "transfer"): void => {
   const real = kind !== "pre-vote";
+  const hurry = !real && core.leaderLost;
   core.resetRole(real ? core.term + 1 : core.term);
   core.restartElectionTimer();
+  if (hurry) {
+    // The others may notice later that the leader is gone. Votes take a sync each: they get the usual time.
+    core.leaderLost = true;
+    core.electionTimeout = Math.min(core.electionTimeout, 2 * core.conf.voters.length);
+  }
   core.role = real ? "candidate" : "pre-candidate";
   if (real) {
     core.vote = core.id;
