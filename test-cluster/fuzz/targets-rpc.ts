@@ -88,7 +88,10 @@ const rpcTarget = (name: string, definition: RpcDefinition, role: "manager" | "w
       run: async (input) => {
         const { path, method } = methods[(input[0] ?? 0) % methods.length]!;
         const error = await call(channel, path, method.requestStream || method.responseStream, input.subarray(1));
-        if (error !== undefined) throw fromServiceError(error);
+        if (error === undefined) return;
+        const refusal = fromServiceError(error);
+        // What a handler throws that was not meant arrives as this.
+        throw refusal.code === "internal" ? new Error(refusal.message) : refusal;
       },
       close: () => {
         channel.close();

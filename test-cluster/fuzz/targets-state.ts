@@ -5,9 +5,11 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { realClock } from "#base/node/system.ts";
 import { seededRandom } from "#base/random.ts";
+import { newUnlockKey } from "#base/unlock-key.ts";
 import { contentsOf } from "#control-plane/backup/contents.ts";
-import { decodeBackup, encodeBackup } from "#control-plane/backup/format.ts";
+import { decodeBackup, encodeBackup, openBackup } from "#control-plane/backup/format.ts";
 import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
+import { SALT_BYTES } from "#control-plane/raft-host/keys.ts";
 import { CLUSTER, oldState } from "#control-plane/recovery/old-manager.ts";
 import { createState } from "#control-plane/state/state.ts";
 import { SnapshotChunk } from "#proto/gen/store.ts";
@@ -20,16 +22,16 @@ const commands = readFileSync(join(fixtures, "commands.txt"), "utf8")
   .split("\n")
   .map((line) => Buffer.from(line.split(" ")[2]!, "hex"));
 
-const backup = Buffer.concat([
-  ...encodeBackup(
-    { clusterId: CLUSTER, createdAt: 1, index: 10, version: "0.1.0", raftIds: [1] },
-    oldState().snapshot(),
-  ),
-]);
+const about = { clusterId: CLUSTER, createdAt: 1, index: 10, version: "0.1.0", raftIds: [1] };
+const unlockKey = newUnlockKey(seededRandom(1));
+const backups = [undefined, { unlockKey, salt: Buffer.alloc(SALT_BYTES, 1) }].map((lock) =>
+  Buffer.concat([...encodeBackup(about, oldState().snapshot(), lock)]),
+);
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
-const readBackup = async (bytes: Uint8Array): Promise<unknown> => contentsOf(await decodeBackup(once(bytes)));
+const readBackup = async (bytes: Uint8Array): Promise<unknown> =>
+  contentsOf(openBackup(await decodeBackup(once(bytes)), unlockKey));
 
 export const stateTargets: readonly Target[] = [
   {
@@ -67,11 +69,11 @@ export const stateTargets: readonly Target[] = [
       run: (input) => createState().restore(1, [Buffer.from([input.length & 127]), input.subarray(0, 127)]),
     }),
   },
-  { name: "backup", open: async () => ({ samples: [backup], run: readBackup }) },
+  { name: "backup", open: async () => ({ samples: backups, run: readBackup }) },
   {
     name: "backup with a right checksum",
     open: async () => ({
-      samples: [backup.subarray(0, -32)],
+      samples: backups.map((backup) => backup.subarray(0, -32)),
       run: (input) => readBackup(Buffer.concat([input, createHash("sha256").update(input).digest()])),
     }),
   },

@@ -61,5 +61,7 @@ for (let now = began; finding === null && !isOver(now); ) {
   now = after;
 }
 close?.();
+// Connections end first: node aborts when data arrives for a thread that is being ended.
+await new Promise((resolve) => setTimeout(resolve, 300));
 parentPort!.postMessage({ inputs, refused, finding } satisfies Report);
 process.exit(0);
