@@ -35,28 +35,34 @@ export const raftTransport = (world: World, ends: ReadonlyMap<number, RaftEnd>, 
         });
       });
     },
-    async sendSnapshot(to, term, _meta, pieces) {
+    async sendSnapshot(to, term, meta, pieces) {
       const sent: Uint8Array[] = [];
-      for await (const piece of pieces) sent.push(piece);
+      for await (const piece of pieces(0)) sent.push(piece);
       const end = ends.get(to);
       const ms = end === undefined || end.actor.dead ? null : way(from.host, end.host);
       if (end === undefined || ms === null) {
         await time.wait(NO_CONNECTION_MS, from.actor);
         throw new Error("no connection");
       }
-      const arriving = async function* (): AsyncGenerator<Uint8Array> {
+      const arriving = async function* (offset: number): AsyncGenerator<Uint8Array> {
+        let here = offset;
         for (const piece of sent) {
+          const rest = piece.subarray(Math.min(here, piece.length));
+          here -= piece.length - rest.length;
+          if (rest.length === 0) continue;
           const next = way(from.host, end.host);
           await time.wait(next ?? NO_CONNECTION_MS, end.actor);
           if (next === null || from.actor.dead) throw new Error("the connection broke");
-          yield piece;
+          yield rest;
         }
       };
       world.note(`${from.host} sends a snapshot to ${end.host}`);
       const answer = Promise.withResolvers<void>();
       const later = (settle: () => void) => time.after(links.delay(end.host, from.host), from.actor, settle);
       time.after(ms, end.actor, () => {
-        end.raft.receiveSnapshot(from.raft.raftId, term, arriving()).then(
+        const id = { from: from.raft.raftId, index: meta.index, term: meta.term };
+        const receipt = end.raft.beginSnapshot(id, true);
+        receipt.receive(term, arriving(receipt.offset)).then(
           () => later(answer.resolve),
           (error) => later(() => answer.reject(error)),
         );
