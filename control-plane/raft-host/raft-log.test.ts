@@ -353,8 +353,14 @@ describe("three members over gRPC", function () {
     await only.log.readBarrier();
     full = false;
     await waitFor("room", () => only.log.health().problem === "");
-    await only.log.propose(bytes("after"));
-    expect(only.state.lines.at(-1)).to.equal("after");
+    full = true;
+    cluster.kill(only);
+    const refused = await cluster.restart(only).catch((e) => e);
+    expect(refused.message).to.match(/the disk is full: 1 MiB are needed for the log in/);
+    full = false;
+    await cluster.restart(only);
+    await (await cluster.leader()).log.propose(bytes("again"));
+    expect((await cluster.leader()).state.lines.at(-1)).to.equal("again");
   });
 
   it("lets a known node join again only while it has nothing", async () => {

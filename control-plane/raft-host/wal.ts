@@ -126,18 +126,29 @@ class SegmentedWal implements Wal {
     const last = contents.segments.at(-1);
     if (last === undefined) {
       const file = this.#create("first.tmp");
-      await file.fillTo(this.#options.segmentBytes);
+      await this.#fillFirst(file);
       this.#openSegment(file, "first.tmp");
     } else {
       this.#file = this.#options.disk.open(this.#path(last.name), "existing");
       // What was read may still be only in the page cache; and the place behind a cut end must be zero.
       this.#file.truncate(last.end);
-      await this.#file.fillTo(this.#options.segmentBytes);
+      await this.#fillFirst(this.#file);
       this.#file.syncNow();
       this.#room = this.#options.segmentBytes;
       this.#end = this.#durable = last.end;
     }
     this.#prepareSpare();
+  }
+
+  async #fillFirst(file: DiskFile): Promise<void> {
+    const { dir, segmentBytes } = this.#options;
+    try {
+      await file.fillTo(segmentBytes);
+    } catch (cause) {
+      if (!isDiskFull(cause)) throw cause;
+      const needed = `${Math.ceil(segmentBytes / 2 ** 20)} MiB are needed for the log in ${dir}`;
+      throw new TswarmError("unavailable", `the disk is full: ${needed}`, { cause });
+    }
   }
 
   #create(name: string): DiskFile {
