@@ -20,7 +20,7 @@ import { decodePeer, decodePeers, encodePeers, type Peer } from "#control-plane/
 import type { SnapshotId } from "#control-plane/raft-host/snapshot-incoming.ts";
 import { type Received, Snapshots } from "#control-plane/raft-host/snapshots.ts";
 import { SyncTimes } from "#control-plane/raft-host/sync-times.ts";
-import type { RaftTransport, SnapshotReceipt } from "#control-plane/raft-host/transport.ts";
+import type { RaftTransport, SnapshotPieces, SnapshotReceipt } from "#control-plane/raft-host/transport.ts";
 import { ProposalWaiters, ReadBarriers, type Waiter } from "#control-plane/raft-host/waiting.ts";
 import { entryRecords } from "#control-plane/raft-host/wal.ts";
 import type { WalRecord } from "#control-plane/raft-host/wal-record.ts";
@@ -58,7 +58,7 @@ const KEEP_BYTES = 16 * MIB;
 /** A snapshot that had no room on the disk is tried again after this time. */
 const SNAPSHOT_RETRY_MS = 10_000;
 /** A snapshot that did not get to its member is sent again after this time, then after ever longer ones. */
-const RESEND_MS = { first: 500, last: 30_000 };
+const RESEND_MS = { first: 500, last: 4000 };
 /** Entries of one turn are applied up to about this many, so that heartbeats go out in time. */
 const TURN_BYTES = MIB / 4;
 const TURN_ENTRIES = 2000;
@@ -359,7 +359,7 @@ export class RaftLoop {
       return;
     }
     logger.info("sends a snapshot", { to, index: meta.index });
-    this.#transport!.sendSnapshot(to, term, meta, this.#snapshots.pieces()).then(
+    this.#transport!.sendSnapshot(to, term, meta, this.#piecesToSend(this.#snapshots.pieces())).then(
       () => {
         this.#resendMs.delete(to);
         ended(true);
@@ -371,6 +371,20 @@ export class RaftLoop {
         this.#o.clock.after(wait, () => ended(false));
       },
     );
+  }
+
+  /** Damage to the file shows here. The state is whole, so a new one is written: until then, nobody could catch up. */
+  #piecesToSend(pieces: SnapshotPieces): SnapshotPieces {
+    const watched = async function* (this: RaftLoop, offset: number): AsyncGenerator<Uint8Array> {
+      try {
+        yield* pieces(offset);
+      } catch (error) {
+        this.#o.logger.error("the newest snapshot can't be read: writes another one", { error });
+        void this.#snapshot();
+        throw error;
+      }
+    };
+    return watched.bind(this);
   }
 
   // --- applying ---

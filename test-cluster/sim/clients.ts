@@ -20,7 +20,7 @@ export type ClientsOptions = {
   readonly histories: Histories;
 };
 
-/** `seen`: the last value of each register. `open`: members that owe it an answer; it asks them nothing more. */
+/** `seen`: the last value of each register. `open`: members that owe it an answer to a change; it asks them for no other. */
 type Client = {
   readonly number: number;
   readonly random: Random;
@@ -79,7 +79,7 @@ export class Clients {
     const { histories } = this.#o;
     const kind = pick(random, ["read", "read", "write", "cas", "cas", "append", "list"] as const);
     const reads = kind === "read" || kind === "list";
-    const life = this.#someone(random, reads ? 0.3 : 0.8, client.open);
+    const life = this.#someone(random, reads ? 0.3 : 0.8, reads ? undefined : client.open);
     if (life === undefined) {
       this.#think(client);
       return;
@@ -88,25 +88,25 @@ export class Clients {
     const id = reads ? 0 : ++this.#operations;
     switch (kind) {
       case "read":
-        this.#wait(client, life, this.read(life), histories.register(client.number, key, id, { op: "read" }), () => {
+        this.#wait(client, this.read(life), histories.register(client.number, key, id, { op: "read" }), () => {
           const value = life.state.register(key);
           client.seen[key] = value;
           return value === 0 ? null : value;
         });
         return;
       case "list":
-        this.#wait(client, life, this.read(life), histories.list(client.number, key, id, { op: "read" }), () => [
+        this.#wait(client, this.read(life), histories.list(client.number, key, id, { op: "read" }), () => [
           ...life.state.list(key),
         ]);
         return;
       case "append": {
         const ending = histories.list(client.number, key, id, { op: "append", value: id });
-        this.#wait(client, life, this.#command(life, random, id, { kind, key, value: id }), ending, () => null);
+        this.#wait(client, this.#change(client, life, id, { kind, key, value: id }), ending, () => null);
         return;
       }
       case "write": {
         const ending = histories.register(client.number, key, id, { op: "write", value: id });
-        this.#wait(client, life, this.#command(life, random, id, { kind, key, value: id }), ending, () => null);
+        this.#wait(client, this.#change(client, life, id, { kind, key, value: id }), ending, () => null);
         client.seen[key] = id;
         return;
       }
@@ -114,7 +114,7 @@ export class Clients {
         const from = client.seen[key] ?? 0;
         const input = { op: "cas", from: from === 0 ? null : from, to: id } as const;
         const ending = histories.register(client.number, key, id, input);
-        this.#wait(client, life, this.#command(life, random, id, { kind, key, from, to: id }), ending, () => {
+        this.#wait(client, this.#change(client, life, id, { kind, key, from, to: id }), ending, () => {
           const done = life.state.wasDone(id) === true;
           if (done) client.seen[key] = id;
           return done;
@@ -123,24 +123,23 @@ export class Clients {
     }
   }
 
+  async #change(client: Client, life: Life, id: number, command: Command): Promise<"done" | "refused" | "unknown"> {
+    client.open.add(life);
+    const how = await this.#command(life, client.random, id, command);
+    client.open.delete(life);
+    return how;
+  }
+
   /** Goes on when the answer is there, or when the client's patience ends: then the outcome stays unknown. */
-  #wait<O>(
-    client: Client,
-    life: Life,
-    call: Promise<"done" | "refused" | "unknown">,
-    ending: Ending<O>,
-    output: () => O,
-  ): void {
+  #wait<O>(client: Client, call: Promise<"done" | "refused" | "unknown">, ending: Ending<O>, output: () => O): void {
     const { time, mix } = this.#o;
     let waiting = true;
-    client.open.add(life);
     const next = () => {
       waiting = false;
       this.#think(client);
     };
     const giveUp = time.after(mix.patienceMs, time.world, next);
     void call.then((how) => {
-      client.open.delete(life);
       if (!waiting) return;
       giveUp();
       if (how === "done") ending.returned(output());

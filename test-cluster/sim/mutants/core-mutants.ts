@@ -17,6 +17,16 @@ const votes: readonly Mutant[] = [
         "return lastIndex >= this.lastIndex;",
       ),
     ],
+    faults: {
+      members: 3,
+      partitionEvery: 800,
+      crashEvery: 0,
+      aimAtLeader: 0.8,
+      faultMs: 1000,
+      fillerEvery: 150,
+      burst: 12,
+      hangUpEvery: 300,
+    },
   },
   {
     name: "does not compare the logs when leadership is handed over",
@@ -71,8 +81,8 @@ const votes: readonly Mutant[] = [
     edits: [edit("core.ts", `  "vote",\n`, "")],
   },
   {
-    name: "does not sync a new term",
-    edits: [edit("node.ts", "mustSync: moved ||", "mustSync: (moved && hardState.vote !== 0) ||")],
+    name: "does not sync votes and terms",
+    edits: [edit("node.ts", "mustSync: moved ||", "mustSync:")],
   },
   {
     name: "lets a minority win an election",
@@ -114,14 +124,7 @@ const logs: readonly Mutant[] = [
   {
     name: "accepts up to the end of its own log",
     edits: [edit("follower.ts", "accepted(core, m.from, last);", "accepted(core, m.from, log.lastIndex);")],
-    faults: {
-      partitionEvery: 800,
-      aimAtLeader: 0.8,
-      fillerEvery: 100,
-      burst: 12,
-      limits: { maxMessageBytes: 1 },
-      crashEvery: 2000,
-    },
+    script: "commit-last-new-entry",
   },
   {
     name: "truncates without a conflict",
@@ -214,29 +217,16 @@ const reads: readonly Mutant[] = [
       ),
     ],
     faults: {
-      members: 3,
-      partitionEvery: 1500,
-      faultMs: 4000,
-      aimAtLeader: 0.8,
-      clients: 5,
-      thinkMs: 100,
-      dropRate: 0,
-      crashEvery: 0,
+      ...{ members: 3, partitionEvery: 1500, faultMs: 4000, aimAtLeader: 0.8, clients: 5, thinkMs: 100 },
+      ...{ dropRate: 0, crashEvery: 0, hangUpEvery: 0, pauseEvery: 0 },
     },
   },
   {
     name: "confirms a read by an answer to an older heartbeat",
     edits: [edit("read-index.ts", "round: ++this.round", "round: this.round")],
     faults: {
-      members: 3,
-      partitionEvery: 1500,
-      faultMs: 4000,
-      aimAtLeader: 0.8,
-      clients: 5,
-      thinkMs: 100,
-      lateRate: 0.3,
-      lateMs: 3000,
-      crashEvery: 0,
+      ...{ members: 3, partitionEvery: 1500, faultMs: 4000, aimAtLeader: 0.8, clients: 5, thinkMs: 100 },
+      ...{ dropRate: 0, crashEvery: 0, hangUpEvery: 0, pauseEvery: 0 },
     },
   },
   {
@@ -245,10 +235,13 @@ const reads: readonly Mutant[] = [
       edit(
         "replicate.ts",
         "const round = committedIndex(core.conf.voters, (id) =>\n    id === core.id ? reads.round : (core.progress.get(id)?.round ?? 0),\n  );",
-        "const round = Math.max(...[...core.progress].map(([id, p]) => (id === core.id ? 0 : p.round)));",
+        "const round = Math.max(...[...core.progress].map(([id, p]) => (id !== core.id ? p.round : core.progress.size === 1 ? reads.round : 0)));",
       ),
     ],
-    faults: { members: 5, partitionEvery: 800 },
+    faults: {
+      ...{ members: 5, partitionEvery: 1500, faultMs: 4000, aimAtLeader: 0.8, clients: 5, thinkMs: 100 },
+      ...{ dropRate: 0, crashEvery: 0, hangUpEvery: 0, pauseEvery: 0 },
+    },
   },
 ];
 
@@ -284,7 +277,7 @@ const members: readonly Mutant[] = [
         "const index = committedIndex([...core.conf.voters, ...core.conf.learners], (id)",
       ),
     ],
-    faults: { churnEvery: 700 },
+    script: "single-grows",
   },
   {
     name: "takes a new member to have everything",

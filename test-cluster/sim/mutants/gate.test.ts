@@ -5,7 +5,7 @@ import { mutants } from "#test-cluster/sim/mutants/mutants.ts";
 import { scriptFinds } from "#test-cluster/sim/mutants/run-script.ts";
 
 /** Several times what each of them needs: a change of the code must not make a rare finding of a common one. */
-const SEEDS = 100;
+const SEEDS = 400;
 const SECONDS = 20;
 const KILL_AFTER_MS = 120_000;
 

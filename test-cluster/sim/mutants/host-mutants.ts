@@ -102,6 +102,14 @@ const snapshots: readonly Mutant[] = [
     faults: { snapshotEvery: 15, keepEntries: 0, crashEvery: 2000 },
   },
   {
+    name: "has no other snapshot to send in place of a damaged one",
+    edits: [edit("loop.ts", "void this.#snapshot();\n        throw error;", "throw error;")],
+    faults: {
+      ...{ rotEvery: 1000, snapshotEvery: 60, keepEntries: 0, members: 3, crashEvery: 0, partitionEvery: 800 },
+      ...{ faultMs: 4000, aimAtLeader: 0.3, diskFaultEvery: 0, fullEvery: 0, hangUpEvery: 0 },
+    },
+  },
+  {
     name: "applies entries while it restores a snapshot",
     edits: [
       edit(
@@ -110,6 +118,11 @@ const snapshots: readonly Mutant[] = [
         "if (this.#toApply.length === 0) return;",
       ),
     ],
+    faults: { snapshotEvery: 15, keepEntries: 0, restoreMs: 100, crashEvery: 2000 },
+  },
+  {
+    name: "applies entries while it restores the snapshot of its start",
+    edits: [edit("loop.ts", "this.#restoring = true;", "this.#restoring = this.applied < this.#snapshots.index;")],
     faults: { snapshotEvery: 15, keepEntries: 0, restoreMs: 100, crashEvery: 2000 },
   },
 ];
