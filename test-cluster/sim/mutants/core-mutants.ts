@@ -105,6 +105,7 @@ const logs: readonly Mutant[] = [
   {
     name: "counts its own entries before its disk has them",
     edits: [edit("replicate.ts", "id === core.id ? core.log.stable", "id === core.id ? core.log.lastIndex")],
+    faults: { crashEvery: 700, slowSyncRate: 1, slowSyncMs: 300, aimAtLeader: 0.8 },
   },
   {
     name: "commits entries of older terms by counting",
