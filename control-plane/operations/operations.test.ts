@@ -382,6 +382,14 @@ describe("operations", () => {
     ]);
   });
 
+  it("refuses a rollback to a network that was removed", () => {
+    const state = cluster();
+    const task = { container: { image: "localhost/web:1" }, networks: [{ target: "gone" }] };
+    commit(state, (tx) => tx.put("service", { ...web(state), previousSpec: service("web", { task }) }));
+    const input = { id: web(state).id, version: web(state).meta!.version, spec: undefined, rollback: true };
+    expect(() => ops.updateService(state.begin(), ctx, input)).to.throw("a network of the former spec was removed");
+  });
+
   it("counts changes of the task's spec, keeps the VIP, and goes back", () => {
     const state = cluster();
     const before = web(state);

@@ -191,7 +191,15 @@ const alive = (service: Service): Service => {
   );
 };
 
-const rollbackSpec = (service: Service): ServiceSpec => {
+const rollbackSpec = (tx: ReadTx, service: Service): ServiceSpec => {
+  // Nobody keeps a network for the sake of a former spec.
+  if (service.previousSpec?.task?.networks.some(({ target }) => tx.get("network", target) === undefined))
+    throw refuse(
+      "conflict",
+      "rollback",
+      "a network of the former spec was removed",
+      "Update the service to what it shall be",
+    );
   if (service.previousSpec !== undefined) return service.previousSpec;
   throw refuse("conflict", "rollback", "the service was never updated", "There is nothing to go back to");
 };
@@ -212,7 +220,7 @@ export const updateService = (
 ): Service => {
   const service = alive(resolveService(tx, input.id));
   checkVersion("service", service.meta?.version ?? 0, input.version);
-  const spec = input.rollback ? rollbackSpec(service) : storedSpec(tx, input.spec, service);
+  const spec = input.rollback ? rollbackSpec(tx, service) : storedSpec(tx, input.spec, service);
   const name = service.spec?.annotations?.name;
   if (spec.annotations?.name !== name)
     throw refuse("invalid", "annotations.name", "a service can't be renamed", `Keep the name ${name}`);

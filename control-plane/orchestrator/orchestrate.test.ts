@@ -399,12 +399,16 @@ describe("orchestrator", () => {
       expect(updateState(cluster)).to.equal(undefined);
     });
 
-    const failing = (failureAction: FailureAction, maxFailureRatio = 0): FakeCluster => {
+    const failing = (
+      failureAction: FailureAction,
+      maxFailureRatio = 0,
+      networks: { readonly target: string }[] = [],
+    ): FakeCluster => {
       const cluster = createFakeCluster(16, 2);
       cluster.fate = (task) => (version(task) === "bad" ? "fail" : "run");
       const restart = { condition: RestartCondition.RESTART_ANY, delayMs: 1000 };
       const rest = { update: { parallelism: 1, delayMs: 1000, failureAction, maxFailureRatio, monitorMs: 5000 } };
-      deploy(cluster, "web", 4, image("good", { restart }), rest);
+      deploy(cluster, "web", 4, image("good", { restart, networks }), rest);
       cluster.settle(60_000);
       deploy(cluster, "web", 4, image("bad", { restart }), rest);
       cluster.settle(60_000);
@@ -437,6 +441,11 @@ describe("orchestrator", () => {
       expect(
         running(cluster).filter((task) => task.specVersion !== cluster.state.get("service", "web")?.specVersion),
       ).to.have.length(3);
+    });
+
+    it("pauses where the way back leads to a network that was removed", () => {
+      const cluster = failing(FailureAction.FAILURE_ROLLBACK, 0, [{ target: "gone" }]);
+      expect(updateState(cluster)).to.equal(UpdateState.UPDATE_PAUSED);
     });
 
     it("does not hold failures of an earlier try against a new one", () => {

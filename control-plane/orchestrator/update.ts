@@ -109,7 +109,9 @@ const haltOrRollBack = (pass: Pass, service: Service, config: UpdateConfig, fail
     return true;
   }
   const previous = service.previousSpec;
-  if (config.failureAction !== FailureAction.FAILURE_ROLLBACK || previous === undefined) {
+  const isGone = ({ target }: { readonly target: string }): boolean => pass.tx.get("network", target) === undefined;
+  const noWayBack = previous === undefined || (previous.task?.networks ?? []).some(isGone);
+  if (config.failureAction !== FailureAction.FAILURE_ROLLBACK || noWayBack) {
     setStatus(pass, service, UpdateState.UPDATE_PAUSED, `update paused: ${why}`);
     return true;
   }
