@@ -17,10 +17,30 @@ const BATCH_OBJECTS = (1 << 3) | 2;
 
 const delimited = (message: BinaryWriter): Uint8Array => new BinaryWriter().bytes(message.finish()).finish();
 
+const varintBytes = (value: number): number => (value < 1 << 7 ? 1 : value < 1 << 14 ? 2 : value < 1 << 21 ? 3 : 4);
+
+/** Returns the place behind it. `value` is below 2^28. */
+const putVarint = (target: Uint8Array, at: number, value: number): number => {
+  let rest = value;
+  let next = at;
+  for (; rest >= 128; rest >>>= 7) target[next++] = (rest & 127) | 128;
+  target[next++] = rest;
+  return next;
+};
+
+/** Put together in one buffer of the right size: a writer's arrays would be most of what the collector has to look at. */
 const batchOf = (objects: readonly Uint8Array[]): Uint8Array => {
-  const chunk = new BinaryWriter().uint32(CHUNK_OBJECTS).fork();
-  for (const object of objects) chunk.uint32(BATCH_OBJECTS).bytes(object);
-  return delimited(chunk.join());
+  const inside = objects.reduce((sum, { length }) => sum + 1 + varintBytes(length) + length, 0);
+  const whole = 1 + varintBytes(inside) + inside;
+  const bytes = new Uint8Array(varintBytes(whole) + whole);
+  let at = putVarint(bytes, 0, whole);
+  at = putVarint(bytes, putVarint(bytes, at, CHUNK_OBJECTS), inside);
+  for (const object of objects) {
+    at = putVarint(bytes, putVarint(bytes, at, BATCH_OBJECTS), object.length);
+    bytes.set(object, at);
+    at += object.length;
+  }
+  return bytes;
 };
 
 function* pieces(bytes: Uint8Array): Generator<Uint8Array> {
