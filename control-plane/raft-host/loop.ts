@@ -86,6 +86,8 @@ export class RaftLoop {
   #cancelTick: () => void = () => {};
   #unsynced: Ready[] = [];
   #toApply: Entry[] = [];
+  /** Messages by member that can wait until the next tick, or for a newer one. */
+  #held = new Map<number, Message>();
   #restoring = false;
   #received: Received | null = null;
   #snapshots: Snapshots;
@@ -140,6 +142,8 @@ export class RaftLoop {
     if (this.#ticks++ % ROOM_TICKS === 0 && this.#o.files.wal.full) this.#o.files.wal.retryRoom();
     this.#o.onTick();
     this.#turn();
+    for (const [to, message] of this.#held) this.#transport!.send(to, [message]);
+    this.#held.clear();
   }
 
   /** Why this member takes no proposals though it may lead; "" when it would. */
@@ -339,7 +343,10 @@ export class RaftLoop {
     if (messages.length === 0) return;
     const byMember = new Map<number, Message[]>();
     for (const m of messages) {
-      if (m.kind === "snapshot") this.#sendSnapshot(m.to, m.term);
+      if (m.kind === "append") this.#held.delete(m.to);
+      // It only tells how far is committed. The next append tells that too, and saves a message and its answer.
+      if (m.kind === "append" && m.entries.length === 0) this.#held.set(m.to, m);
+      else if (m.kind === "snapshot") this.#sendSnapshot(m.to, m.term);
       else if (byMember.has(m.to)) byMember.get(m.to)!.push(m);
       else byMember.set(m.to, [m]);
     }
