@@ -28,9 +28,11 @@ export class Operators {
     const { mix, time } = options;
     this.#recurring = recurring(time, options.random);
     this.#recurring.every(mix.transferEvery, (random) => this.#onLeader(random, (life) => transfer(life, random)));
-    this.#recurring.every(mix.churnEvery, (random) => this.#onLeader(random, (life) => this.#churn(life, random)));
+    this.#recurring.every(mix.churnEvery, (random) =>
+      this.#onSettledLeader(random, (life) => this.#churn(life, random)),
+    );
     this.#recurring.every(mix.rotEvery === 0 ? 0 : REPLACE_EVERY, (random) =>
-      this.#onLeader(random, (life) => this.#replace(life)),
+      this.#onSettledLeader(random, (life) => this.#replace(life)),
     );
   }
 
@@ -46,6 +48,14 @@ export class Operators {
     const life = pick(random, leaders);
     this.#o.time.as(life, () => {
       call(life).catch(() => {});
+    });
+  }
+
+  /** While a change is under way the voters that can be seen are not those that will be: two removals would be too many. */
+  #onSettledLeader(random: Random, call: (life: Life) => Promise<unknown>): void {
+    this.#onLeader(random, async (life) => {
+      const core = life.core!;
+      if (core.pendingConfIndex <= core.log.applied) await call(life);
     });
   }
 
