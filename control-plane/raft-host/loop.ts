@@ -14,6 +14,7 @@ import { decodeConfChange } from "#control-plane/raft/conf-change.ts";
 import { createRaftNode, type RaftNode } from "#control-plane/raft/node.ts";
 import type { ConfChange, Entry, Message, Ready, SnapshotMeta } from "#control-plane/raft/types.ts";
 import { type Disk, isDiskFull } from "#control-plane/raft-host/disk.ts";
+import { entryMemory } from "#control-plane/raft-host/entry-memory.ts";
 import type { MemberFiles } from "#control-plane/raft-host/member-files.ts";
 import { dropUnneededKeys } from "#control-plane/raft-host/needed-keys.ts";
 import { decodePeer, decodePeers, encodePeers, type Peer } from "#control-plane/raft-host/peers.ts";
@@ -178,7 +179,7 @@ export class RaftLoop {
     }
     return new Promise((resolve, reject) => {
       if (this.stopped !== null) return reject(this.stopped);
-      this.#proposals.push({ data, resolve, reject });
+      this.#proposals.push({ data: entryMemory(data), resolve, reject });
       this.schedule();
     });
   }
@@ -307,14 +308,9 @@ export class RaftLoop {
     if (records.length > 0) wal.append(records);
     this.#unsynced.push(ready);
     if (ready.mustSync) {
-      const began = this.#o.clock.monotonic();
-      wal.sync().then(
-        () => {
-          this.#syncTimes.add(this.#o.clock.monotonic() - began);
-          this.#synced(ready.token);
-        },
-        (error) => this.fatal(error),
-      );
+      // The transport writes when this turn is over: a sync that starts before would keep the other members waiting.
+      if (ready.messages.length > 0) setImmediate(() => this.#sync(ready.token));
+      else this.#sync(ready.token);
     } else {
       this.#settle(0);
     }
@@ -322,6 +318,17 @@ export class RaftLoop {
     this.#toApply.push(...ready.committed);
     this.#apply();
     if (ready.readStates.length > 0) this.#barriers.applied(this.applied);
+  }
+
+  #sync(token: number): void {
+    const began = this.#o.clock.monotonic();
+    this.#o.files.wal.sync().then(
+      () => {
+        this.#syncTimes.add(this.#o.clock.monotonic() - began);
+        this.#synced(token);
+      },
+      (error) => this.fatal(error),
+    );
   }
 
   #synced(token: number): void {

@@ -3,6 +3,7 @@
 import { TswarmError } from "#base/errors.ts";
 import type { ConfState, Entry, Message, MessageBody } from "#control-plane/raft/types.ts";
 import { ByteReader, ByteWriter } from "#control-plane/raft-host/byte-codec.ts";
+import { entryMemory } from "#control-plane/raft-host/entry-memory.ts";
 
 const KINDS: readonly Message["kind"][] = [
   "append",
@@ -116,10 +117,11 @@ const writeBody = (w: ByteWriter, m: Message): void => {
  */
 export const isKnownKind = (bytes: Uint8Array): boolean => (bytes[0] ?? 0) < KINDS.length;
 
-/** Throws `internal` for anything that is not exactly one message. Entry data are views into `bytes`. */
+/** Throws `internal` for anything that is not exactly one message. */
 export const decodeMessage = (bytes: Uint8Array): Message => {
-  const r = new ByteReader(bytes);
-  const kind = KINDS[r.byte()];
+  const kind = KINDS[bytes[0] ?? KINDS.length];
+  const r = new ByteReader(kind === "append" ? entryMemory(bytes) : bytes);
+  r.byte();
   if (kind === undefined) throw new TswarmError("internal", "unknown kind of raft message");
   const envelope = { from: r.varint(), to: r.varint(), term: r.varint() };
   const message = { ...envelope, ...readBody(r, kind) };

@@ -8,8 +8,9 @@ const bytes = (text: string): Uint8Array => createHash("sha256").update(text).di
 export const testKeys = (seed = 1, id = 1): DataKeys => {
   let salts = 0;
   const key = (of: number) => bytes(`key ${of}`);
+  const current = { id, key: key(id) };
   return {
-    current: () => ({ id, key: key(id) }),
+    current: () => current,
     get: key,
     salt: () => bytes(`salt ${seed} ${++salts}`),
     retain: () => {},

@@ -6,12 +6,15 @@ export type Waiter<T> = { readonly resolve: (value: T) => void; readonly reject:
 /** Proposals by index. */
 export class ProposalWaiters {
   #waiters = new Map<number, Waiter<number> & { readonly term: number }>();
+  /** Of all of them; undefined: of several. */
+  #term: number | undefined;
 
   get size(): number {
     return this.#waiters.size;
   }
 
   add(index: number, term: number, waiter: Waiter<number>): void {
+    this.#term = this.#waiters.size === 0 || this.#term === term ? term : undefined;
     this.#waiters.set(index, { term, ...waiter });
   }
 
@@ -28,6 +31,8 @@ export class ProposalWaiters {
    * the next leader: nobody here can know.
    */
   keepOnly(term: number | undefined, why: string): void {
+    if (this.#waiters.size === 0 || (term !== undefined && term === this.#term)) return;
+    this.#term = term;
     for (const [index, waiter] of this.#waiters) {
       if (waiter.term === term) continue;
       this.#waiters.delete(index);

@@ -2,6 +2,7 @@
 import { newerVersion, TswarmError } from "#base/errors.ts";
 import type { Entry, HardState } from "#control-plane/raft/types.ts";
 import { ByteReader, ByteWriter } from "#control-plane/raft-host/byte-codec.ts";
+import { entryMemory } from "#control-plane/raft-host/entry-memory.ts";
 import type { KeyUse } from "#control-plane/raft-host/keys.ts";
 import { readEntry, writeEntry } from "#control-plane/raft-host/message-codec.ts";
 
@@ -76,7 +77,7 @@ export const encodeRecord = (record: WalRecord): Buffer => {
 };
 
 export const decodeRecord = (payload: Uint8Array): WalRecord => {
-  const r = new ByteReader(payload);
+  const r = new ByteReader(entryMemory(payload));
   const code = r.byte();
   switch (code) {
     case 1: {

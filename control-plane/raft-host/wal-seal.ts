@@ -35,8 +35,7 @@ export const recordOpener = (key: Uint8Array, salt: Uint8Array, seq: number) => 
   return (payload: Uint8Array, place: Place): Uint8Array[] => {
     const r = new ByteReader(opener.open(payload.subarray(KIND.length), boundTo(seq, place)));
     const records: Uint8Array[] = [];
-    // A copy: a part would keep the whole write in memory for as long as its entry lives.
-    while (!r.atEnd) records.push(Buffer.from(r.bytes()));
+    while (!r.atEnd) records.push(r.bytes());
     return records;
   };
 };
