@@ -87,6 +87,9 @@ export class RaftLoop {
   #cancelTick: () => void = () => {};
   #unsynced: Ready[] = [];
   #toApply: Entry[] = [];
+  /** The disk says that everything up to here is committed. */
+  #secured: number;
+  #securing = false;
   /** Messages by member that can wait until the next tick, or for a newer one. */
   #held = new Map<number, Message>();
   #restoring = false;
@@ -115,6 +118,7 @@ export class RaftLoop {
     this.#barriers = new ReadBarriers(random.int(2 ** 48));
     this.#snapshots = new Snapshots(options.disk, files);
     this.applied = this.#snapshots.index;
+    this.#secured = files.restart.hardState?.commit ?? 0;
   }
 
   /** Restores the newest snapshot, then begins to tick. */
@@ -404,9 +408,11 @@ export class RaftLoop {
   // --- applying ---
 
   #apply(): void {
-    if (this.#restoring || this.#toApply.length === 0) return;
-    const entries = this.#toApply;
-    this.#toApply = [];
+    if (this.#restoring || this.#securing) return;
+    const change = this.#toApply.findIndex(({ type, index }) => type === "conf" && index > this.#secured);
+    const entries = this.#toApply.splice(0, change < 0 ? this.#toApply.length : change);
+    if (change >= 0) this.#secure(this.#toApply.at(-1)!.index);
+    if (entries.length === 0) return;
     let batch: Extract<Committed, { kind: "entry" }>[] = [];
     const flush = () => {
       if (batch.length > 0) this.#o.stateMachine.apply(batch);
@@ -428,6 +434,23 @@ export class RaftLoop {
     }
     const due = this.applied - this.#snapshots.index >= this.#o.snapshotEvery;
     if (due || this.#bytesSinceSnapshot >= SNAPSHOT_BYTES) void this.#snapshot();
+  }
+
+  /**
+   * Puts on the disk how far is committed, before a change of members counts. Who is removed is gone for good: a member that
+   * forgot the change would ask for its vote for ever.
+   */
+  #secure(index: number): void {
+    this.#securing = true;
+    this.#o.files.wal.sync().then(
+      () => {
+        this.#securing = false;
+        this.#secured = index;
+        this.#guarded(() => this.#apply());
+        this.#turn();
+      },
+      (error) => this.fatal(error),
+    );
   }
 
   #appliedTo(index: number): void {

@@ -229,6 +229,17 @@ describe("three members over gRPC", function () {
     expect(follower).to.equal("not_leader");
   });
 
+  it("does not forget that the other member is gone, whose vote was needed before", async () => {
+    await begin(2);
+    const leader = await cluster.leader();
+    const other = cluster.members.find((m) => m !== leader)!;
+    await leader.log.removeMember(other.raftId);
+    for (const member of [leader, other]) cluster.kill(member);
+    const back = await cluster.restart(leader);
+    await waitFor("a leader", () => back.log.status().isLeader);
+    await back.log.propose(bytes("x"));
+  });
+
   it("refuses to remove a member when the rest would have no majority", async () => {
     await begin(3);
     const leader = await cluster.leader();
