@@ -86,7 +86,7 @@ describe("networks of a new cluster", () => {
     const { id, nodes } = state.ingressNetwork()!;
     expect(nodes.map((n) => n.nodeId)).to.deep.equal(["node1", "node2"]);
     expect(new Set(nodes.flatMap((n) => [n.ipv4, n.ipv6])).size).to.equal(4);
-    commit(state, (tx) => ops.removeNode(tx, ctx, { ref: "node2", force: true }));
+    commit(state, (tx) => ops.removeNode(tx, ctx, { ref: "node2", force: true, members: [] }));
     pass(state);
     expect(state.ingressNetwork()!.nodes).to.have.length(1);
     expect(state.addressHolder(id, nodes[1]!.ipv4)).to.match(/^lease\//);

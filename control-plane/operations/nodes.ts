@@ -116,19 +116,27 @@ export const checkVersion = (kind: string, current: number, given: number): void
 
 /**
  * Removes a node that is down and not a manager; `force` takes one that is still ready, and a manager that has registered
- * and never come: its join has failed. What becomes of the node's tasks the orchestrator decides in its next pass: they end
+ * and never come: its join has failed. A demoted one must have left the quorum (`members`: ids of the nodes in it): the
+ * others may need its vote for that, and nobody takes a vote of a node that is gone. What becomes of the node's tasks the orchestrator decides in its next pass: they end
  * as orphans, which frees their addresses, and are replaced or not.
  */
 export const removeNode = (
   tx: Tx,
   _ctx: WriteContext,
-  input: { readonly ref: string; readonly force: boolean },
+  input: { readonly ref: string; readonly force: boolean; readonly members: readonly string[] },
 ): Node => {
   const node = resolveNode(tx, input.ref);
   const name = node.description?.hostname || node.id;
   const neverCame = stateOf(node) === NodeState.NODE_STATE_UNKNOWN && managersOf(tx).length > 1;
   if (node.spec?.role === NodeRole.MANAGER && !(input.force && neverCame))
     throw refuse("conflict", "node", `${name} is a manager`, `Demote it first (tsctl node demote ${name})`);
+  if (node.spec?.role === NodeRole.WORKER && input.members.includes(node.id))
+    throw refuse(
+      "conflict",
+      "node",
+      `${name} is demoted but still in the quorum: it can't leave before a majority of the other managers is up`,
+      "See which are missing (tsctl cluster status), and repeat this when they are back",
+    );
   if (stateOf(node) !== NodeState.NODE_DOWN && !input.force)
     throw refuse(
       "conflict",

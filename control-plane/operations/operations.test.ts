@@ -309,12 +309,23 @@ const refused: [string, string, string, (tx: Tx, state: State) => unknown][] = [
         spec: NodeSpec.fromPartial({ availability: 1 }),
       }),
   ],
-  ["removal of a manager", "conflict", "node", (tx) => ops.removeNode(tx, ctx, { ref: "alpha", force: true })],
+  [
+    "removal of a manager",
+    "conflict",
+    "node",
+    (tx) => ops.removeNode(tx, ctx, { ref: "alpha", force: true, members: [] }),
+  ],
   [
     "removal of a node that is not down",
     "conflict",
     "node",
-    (tx) => ops.removeNode(tx, ctx, { ref: "beta", force: false }),
+    (tx) => ops.removeNode(tx, ctx, { ref: "beta", force: false, members: [] }),
+  ],
+  [
+    "removal of a demoted node that the quorum has not let go",
+    "conflict",
+    "node",
+    (tx) => ops.removeNode(tx, ctx, { ref: "beta", force: true, members: ["node1", "node2"] }),
   ],
   [
     "a stack's bad name",
@@ -461,7 +472,7 @@ describe("operations", () => {
       );
       allocate(tx, ctx);
       ops.setNodeState(tx, ctx, "node2", NodeState.NODE_DOWN, "no heartbeat");
-      ops.removeNode(tx, ctx, { ref: "beta", force: false });
+      ops.removeNode(tx, ctx, { ref: "beta", force: false, members: [] });
     });
     expect(state.get("task", "t1")!.desiredState).to.equal(TaskState.TASK_RUNNING);
     commit(state, (tx) => orchestrate(tx, ctx, { services: [], nodes: ["node2"] }));
@@ -472,7 +483,8 @@ describe("operations", () => {
   it("removes a manager that never came, by force; not one that came, and not the only one", () => {
     const join = (tx: Tx, id: string, hostname: string) =>
       ops.registerNode(tx, ctx, { id, hostname, role: NodeRole.MANAGER, addr: "192.0.2.3" });
-    const remove = (on: State, ref: string, force: boolean) => () => ops.removeNode(on.begin(), ctx, { ref, force });
+    const remove = (on: State, ref: string, force: boolean) => () =>
+      ops.removeNode(on.begin(), ctx, { ref, force, members: [] });
     const state = cluster();
     commit(state, (tx) => {
       join(tx, "node3", "gamma");
@@ -481,7 +493,7 @@ describe("operations", () => {
     });
     expect(remove(state, "gamma", false)).to.throw(TswarmError, "gamma is a manager");
     expect(remove(state, "delta", true)).to.throw(TswarmError, "delta is a manager");
-    commit(state, (tx) => ops.removeNode(tx, ctx, { ref: "gamma", force: true }));
+    commit(state, (tx) => ops.removeNode(tx, ctx, { ref: "gamma", force: true, members: [] }));
     expect(state.get("node", "node3")).to.equal(undefined);
     const fresh = createState();
     commit(fresh, (tx) => join(tx, "node1", "alpha"));

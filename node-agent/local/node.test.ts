@@ -15,7 +15,7 @@ import { managersOnly } from "#control-plane/api/require-manager.ts";
 import { createManualClock } from "#control-plane/controllers/manual-clock.ts";
 import { createBroker } from "#control-plane/dispatcher/broker.ts";
 import { createCaService } from "#control-plane/identity/ca-service.ts";
-import { createMemoryLog } from "#control-plane/log/memory-log.ts";
+import { createMemoryLog, member } from "#control-plane/log/memory-log.ts";
 import { createReplicatedState } from "#control-plane/manager/replicated-state.ts";
 import { initCluster, registerNode } from "#control-plane/operations/index.ts";
 import { createState } from "#control-plane/state/state.ts";
@@ -81,7 +81,17 @@ const createCluster = async () => {
       const node = tx.get("node", nodeId)!;
       tx.put("node", { ...node, spec: { ...node.spec!, role } });
     });
-  return { tokens, identity, address: address.own, replicated, setRole, close: () => server.forceShutdown() };
+  const setMembers = (...nodeIds: string[]) =>
+    log.become({ members: ["m1", ...nodeIds].map((nodeId, i) => member(i + 1, nodeId)) });
+  return {
+    tokens,
+    identity,
+    address: address.own,
+    replicated,
+    setRole,
+    setMembers,
+    close: () => server.forceShutdown(),
+  };
 };
 
 describe("membership of a node", () => {
@@ -463,7 +473,7 @@ describe("membership of a node", () => {
   });
 
   it("a manager that was demoted and promoted again before it knew joins the quorum anew", async () => {
-    const { sessions, events, starts, locks } = await asMember();
+    const { sessions, events, starts, locks, nodeId } = await asMember();
     const log = join(dir, "manager", "raft", "wal", "old");
     writeFileSync(log, "");
     locks[0]!.removed();
@@ -475,9 +485,29 @@ describe("membership of a node", () => {
     expect(events).to.include("manager stops");
     expect(existsSync(log)).to.equal(false);
     expect(starts[1]).to.equal(`--join=${cluster.address}`);
+    cluster.setMembers(nodeId);
     told(sessions()[0]!, [cluster.address], NodeRole.MANAGER);
     await settle();
     expect(starts).to.have.length(2);
+  });
+
+  it("a manager that was removed while it was down asks the cluster, and joins the quorum anew", async () => {
+    const before = await asMember();
+    await before.node.stop();
+    const { node, sessions, starts, events } = agent();
+    await node.resume();
+    await until(() => starts.length === 1);
+    cluster.setMembers(before.nodeId);
+    // Told late: it is a member.
+    told(sessions()[0]!, [cluster.address], NodeRole.MANAGER);
+    await settle();
+    await settle();
+    expect(events).to.not.include("manager stops");
+    cluster.setMembers();
+    told(sessions()[0]!, [cluster.address], NodeRole.MANAGER);
+    await until(() => starts.length === 2);
+    expect(events).to.include("manager stops");
+    expect(starts[1]).to.equal(`--join=${cluster.address}`);
   });
 
   it("a manager leaves also when the others don't let it go, or don't let it ask", async () => {
@@ -504,6 +534,9 @@ describe("membership of a node", () => {
     expect(node.info().role).to.equal(NodeRole.MANAGER);
     expect(starts).to.deep.equal([`--join=${cluster.address}`]);
     expect(sessions()).to.have.length(1);
+    // Told before it was one itself: if the others go now, it has still somebody to ask.
+    await until(() => sessions()[0]!.managers().includes(`${OWN}:2377`));
+    expect(sessions()[0]!.managers()).to.deep.equal([cluster.address, `${OWN}:2377`]);
 
     await cluster.setRole(nodeId, NodeRole.WORKER);
     told(sessions()[0]!, [cluster.address, `${OWN}:2377`], NodeRole.WORKER);
@@ -514,6 +547,7 @@ describe("membership of a node", () => {
     expect(events).to.include("manager stops");
     expect(existsSync(join(dir, "manager"))).to.equal(false);
     expect(sessions()).to.have.length(1);
+    expect(sessions()[0]!.managers()).to.deep.equal([cluster.address]);
   });
 
   it("a node that was removed stops its tasks and says so", async () => {

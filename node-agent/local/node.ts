@@ -37,7 +37,7 @@ import { type KeepKeys, type ManagerProcess, startManagerProcess } from "#node-a
 import { runRecovery } from "#node-agent/local/recovery-process.ts";
 import { requestCertificate } from "#node-agent/local/request-certificate.ts";
 import { writePieces } from "#node-agent/local/restore-file.ts";
-import { resign, withdraw } from "#node-agent/local/step-back.ts";
+import { isInQuorum, resign, withdraw } from "#node-agent/local/step-back.ts";
 import { type Session, type SessionOptions, startSession } from "#node-agent/session/session.ts";
 import { CaDefinition } from "#proto/gen/ca.ts";
 import type {
@@ -143,6 +143,9 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   let stopped = false;
   let wanted: NodeSpec | undefined;
   let managerRemoved = false;
+  /** Its manager has joined the quorum at some time, with the log that it has. */
+  let hasJoined = false;
+  let asksQuorum = false;
   let stopRenewal = () => {};
   let onToldManagers = () => {};
 
@@ -153,6 +156,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
 
   const bootstrapPath = join(managerDir, "bootstrap.json");
   const startManager = async (): Promise<void> => {
+    hasJoined = existsSync(join(managerDir, "raft"));
     mkdirSync(managerDir, { recursive: true, mode: 0o700 });
     // Needed only while there is no log yet: also when a start before this one was cut off.
     const others = existsSync(bootstrapPath) ? [] : saved!.managers.filter((a) => a !== saved!.advertise);
@@ -172,6 +176,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
     );
     const cancel = clock.after(READY_TIMEOUT_MS, () => logger.warn("manager is not ready yet"));
     await manager.ready.finally(cancel);
+    hasJoined = true;
   };
 
   /** Where nobody waits for the manager: tries until it serves. */
@@ -228,6 +233,12 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
     options.onMember({ nodeId: (membership ?? lockedAs)!.nodeId, address: hostOf(advertise), labels });
   };
 
+  /** An own manager follows the log: it knows who leads, also when those that the agent was told of are gone. */
+  const whomToAsk = (): readonly string[] => {
+    const known = saved?.managers ?? [];
+    return manager === undefined || known.includes(saved!.advertise) ? known : [...known, saved!.advertise];
+  };
+
   const openSession = (): void => {
     session?.stop();
     const credentials = clientCredentials(membership!);
@@ -237,7 +248,7 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       random,
       logger,
       addr: hostOf(saved!.advertise),
-      managers: () => saved?.managers ?? [],
+      managers: whomToAsk,
       dial: (address) => openChannel(address, credentials),
       onManagers(addresses, _leader, node) {
         if (!saved) return;
@@ -301,8 +312,9 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
   const followRole = async (): Promise<void> => {
     if (busy || stopped || !membership || !saved || !wanted) return;
     const role = wanted.role === NodeRole.MANAGER ? "manager" : "worker";
-    if (role === membership.role && managerRemoved && !saved.managers.includes(saved.advertise)) await joinQuorumAnew();
-    if (role === membership.role || (role === "worker" && saved.managers.includes(saved.advertise))) return;
+    const isListed = saved.managers.includes(saved.advertise);
+    if (role === membership.role && role === "manager" && !isListed && (await isLeftOut())) await joinQuorumAnew();
+    if (role === membership.role || (role === "worker" && isListed)) return;
     busy = true;
     try {
       logger.info("role changes", { from: membership.role, to: role });
@@ -320,6 +332,26 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
       clock.after(RETRY_MS, () => void followRole());
     } finally {
       busy = false;
+    }
+  };
+
+  /**
+   * Who was removed while it was down may have nobody left to tell it: those that it knew in the quorum can be gone too. The
+   * cluster knows; a member that just joins is none yet.
+   */
+  const isLeftOut = async (): Promise<boolean> => {
+    if (managerRemoved || !hasJoined || asksQuorum) return managerRemoved;
+    asksQuorum = true;
+    const asked = manager;
+    try {
+      const inQuorum = await isInQuorum(membership!, askFirst());
+      return !inQuorum && !busy && manager === asked;
+    } catch (error) {
+      logger.warn("does not know whether it is in the quorum, will ask again", { error });
+      clock.after(RETRY_MS, () => void followRole());
+      return false;
+    } finally {
+      asksQuorum = false;
     }
   };
 

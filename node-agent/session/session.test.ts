@@ -243,7 +243,7 @@ describe("session with a manager", () => {
       updateNode(tx, ctx, { id: "w1", version: meta!.version, spec: next });
     });
     await until("drained", () => seen.availability === NodeAvailability.DRAIN);
-    await manager.replicated.write((tx, ctx) => removeNode(tx, ctx, { ref: "w1", force: true }));
+    await manager.replicated.write((tx, ctx) => removeNode(tx, ctx, { ref: "w1", force: true, members: [] }));
     await until("removed", () => seen.removed !== "");
     expect(session.leader()).to.equal(undefined);
     const { accepted } = seen;
