@@ -25,6 +25,9 @@ export type ControlOptions = {
   readonly dispatcher: Pick<Dispatcher, "broker" | "caughtUp">;
 };
 
+/** Services and containers name networks that they don't write: none may begin to while its network goes. */
+const ALONE = { alone: true };
+
 /** So long a command waits for the interface that it asked for to be there, or gone. */
 const WIRING_MS = 5_000;
 
@@ -70,7 +73,8 @@ export const createControlService = ({
       return { node: current("node", value) };
     },
     async removeNode({ ref, force }) {
-      await write((tx, ctx) => ops.removeNode(tx, ctx, { ref, force }));
+      const members = log.status().members.map(({ nodeId }) => nodeId);
+      await write((tx, ctx) => ops.removeNode(tx, ctx, { ref, force, members }));
       return {};
     },
 
@@ -81,7 +85,7 @@ export const createControlService = ({
     getNetwork: ({ ref }) => read((tx) => ({ view: ops.viewNetwork(tx, ops.resolveNetwork(tx, ref)) })),
     listNetworks: ({ filters }) => read((tx) => ({ networks: ops.selectNetworks(tx, filters) })),
     async removeNetwork({ ref }) {
-      const { value } = await write((tx, ctx) => ops.removeNetwork(tx, ctx, { ref }));
+      const { value } = await write((tx, ctx) => ops.removeNetwork(tx, ctx, { ref }), ALONE);
       return { id: value.id };
     },
 
@@ -90,7 +94,7 @@ export const createControlService = ({
       return { network: current("network", value) };
     },
     async pruneNetworks({ filters }) {
-      const { value } = await write((tx, ctx) => ops.pruneNetworks(tx, ctx, { filters }));
+      const { value } = await write((tx, ctx) => ops.pruneNetworks(tx, ctx, { filters }), ALONE);
       return { removed: value };
     },
     async connectNetwork(request) {
@@ -141,7 +145,7 @@ export const createControlService = ({
       return { actions: [...value] };
     },
     async removeStack({ name }) {
-      const { value } = await write((tx, ctx) => ops.removeStack(tx, ctx, { name }));
+      const { value } = await write((tx, ctx) => ops.removeStack(tx, ctx, { name }), ALONE);
       return { actions: [...value] };
     },
 

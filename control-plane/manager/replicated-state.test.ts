@@ -53,6 +53,32 @@ describe("replicated state", () => {
     expect(replicated.state.get("service", "s")!.specVersion).to.equal(5);
   });
 
+  it("who writes alone sees what was begun before, and what comes meanwhile sees what it has done", async () => {
+    const { replicated, log } = setup();
+    const order: string[] = [];
+    const service = (id: string) => (tx: Tx) => {
+      order.push(`${id} sees ${[...tx.all("service")].map((s) => s.id)}`);
+      tx.put("service", Service.fromPartial({ id }));
+    };
+    const writes: Promise<unknown>[] = [];
+    log.beforeCommit(() => {
+      writes.push(replicated.write(service("alone"), { alone: true }));
+      writes.push(replicated.write(service("second"), { alone: true }));
+      writes.push(replicated.write(service("later")));
+    });
+    await replicated.write(service("first"));
+    await Promise.all(writes);
+    expect(order).to.deep.equal([
+      "first sees ",
+      "alone sees first",
+      "second sees first,alone",
+      "later sees first,alone,second",
+    ]);
+    log.refuse(1);
+    expect(await codeOf(replicated.write(count, { alone: true }))).to.equal("unavailable");
+    await replicated.write(count);
+  });
+
   it("runs again on the newer state when another was faster, and gives up when it always is", async () => {
     const { replicated, log } = setup();
     const other = (): void => {

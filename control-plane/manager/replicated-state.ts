@@ -27,14 +27,23 @@ export type ReplicatedState = {
   /**
    * Runs `operation` on a transaction over the newest state and commits what it wrote; again when another writer was
    * faster. The operation throws to refuse: then nothing is written. Resolves with its result and the log index.
+   *
+   * Another writer shows by the versions of what both write. An operation that depends on what it only reads, because it
+   * removes what others may just begin to refer to, runs `alone`: no other one is between its reading and its commit then.
    */
-  write<T>(operation: (tx: Tx, context: WriteContext) => T): Promise<{ value: T; index: number }>;
+  write<T>(
+    operation: (tx: Tx, context: WriteContext) => T,
+    how?: { readonly alone: boolean },
+  ): Promise<{ value: T; index: number }>;
 };
 
 export const createReplicatedState = (state: State, clock: Clock, random: Random): ReplicatedState => {
   let log: ReplicatedLog | undefined;
   // Results of commands that were proposed here, kept from their apply until their proposer wakes up.
   const awaited = new Map<string, ApplyResult | undefined>();
+  const inFlight = new Set<Promise<Outcome>>();
+  /** Resolves when who writes alone is done. */
+  let gate: Promise<void> | undefined;
   const context = (): WriteContext => ({ now: clock.now(), newId: () => newId(random) });
 
   const machine: StateMachine = {
@@ -58,7 +67,15 @@ export const createReplicatedState = (state: State, clock: Clock, random: Random
     throw new TswarmError("unavailable", "the manager is starting: try again in a moment");
   };
 
-  const propose = async (command: Command): Promise<Outcome> => {
+  const propose = (command: Command): Promise<Outcome> => {
+    const outcome = proposed(command);
+    inFlight.add(outcome);
+    const over = () => inFlight.delete(outcome);
+    outcome.then(over, over);
+    return outcome;
+  };
+
+  const proposed = async (command: Command): Promise<Outcome> => {
     const to = opened();
     awaited.set(command.id, undefined);
     try {
@@ -76,31 +93,63 @@ export const createReplicatedState = (state: State, clock: Clock, random: Random
     changes,
   });
 
+  const barrier = async (): Promise<void> => opened().readBarrier();
+
+  /** Writers wait until the returned function is called. What earlier leaders have begun is decided, too. */
+  const closeGate = async (): Promise<() => void> => {
+    while (gate) await gate;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    gate = promise;
+    const open = () => {
+      gate = undefined;
+      resolve();
+    };
+    try {
+      await Promise.allSettled(inFlight);
+      await barrier();
+    } catch (error) {
+      open();
+      throw error;
+    }
+    return open;
+  };
+
+  const tryToWrite = async <T>(operation: (tx: Tx, context: WriteContext) => T, mayPass: boolean) => {
+    for (let tries = 0; ; tries++) {
+      while (gate && !mayPass) await gate;
+      const tx = state.begin();
+      const ctx = context();
+      const value = operation(tx, ctx);
+      const changes = tx.changes();
+      if (changes.length === 0) return { value, index: state.index };
+      const { index, result } = await propose(commandOf(changes, ctx));
+      if (result.ok) return { value, index };
+      if (tries + 1 === MAX_TRIES)
+        throw refuse(
+          "conflict",
+          `${result.table} ${result.id}`,
+          result.reason,
+          "Others change it at the same time: try again",
+        );
+    }
+  };
+
   return {
     state,
     machine,
     context,
     propose,
-    barrier: async () => opened().readBarrier(),
+    barrier,
     attach(attached) {
       log = attached;
     },
-    async write(operation) {
-      for (let tries = 0; ; tries++) {
-        const tx = state.begin();
-        const ctx = context();
-        const value = operation(tx, ctx);
-        const changes = tx.changes();
-        if (changes.length === 0) return { value, index: state.index };
-        const { index, result } = await propose(commandOf(changes, ctx));
-        if (result.ok) return { value, index };
-        if (tries + 1 === MAX_TRIES)
-          throw refuse(
-            "conflict",
-            `${result.table} ${result.id}`,
-            result.reason,
-            "Others change it at the same time: try again",
-          );
+    async write(operation, { alone } = { alone: false }) {
+      if (!alone) return tryToWrite(operation, false);
+      const openGate = await closeGate();
+      try {
+        return await tryToWrite(operation, true);
+      } finally {
+        openGate();
       }
     },
   };
