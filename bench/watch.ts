@@ -58,6 +58,9 @@ const bench = (): Promise<never> =>
     let missing = 0;
     let all = (): void => {};
     let ready = 0;
+    /** A stream that ends early would be waited for forever. */
+    const broken = Promise.withResolvers<never>();
+    broken.promise.catch(() => {});
     const watch = async (client: ReturnType<typeof createClient<ControlDefinition>>): Promise<void> => {
       for await (const { events } of client.watch({
         selectors: [{ table: "task", id: "t", serviceId: "", nodeId: "" }],
@@ -68,14 +71,15 @@ const bench = (): Promise<never> =>
           if (--missing === 0) all();
         }
       }
+      throw new Error("a watch stream ended");
     };
     for (let i = 0; i < CONNECTIONS; i++) {
       // Channels to one address share a connection unless they are told not to.
       const channel = openChannel(address, undefined, { "grpc.use_local_subchannel_pool": 1 });
       const client = createClient(ControlDefinition, channel);
-      for (let j = i; j < watchers; j += CONNECTIONS) void watch(client).catch(() => {});
+      for (let j = i; j < watchers; j += CONNECTIONS) watch(client).catch(broken.reject);
     }
-    while (ready < watchers) await sleep(10);
+    while (ready < watchers) await Promise.race([sleep(10), broken.promise]);
 
     const round = async (count: number): Promise<{ first: number; last: number; cpu: number }> => {
       arrivals = [];
@@ -90,7 +94,7 @@ const bench = (): Promise<never> =>
       };
       const { cpuMicros: before } = await ask(0);
       const { at } = await ask(count);
-      await arrived;
+      await Promise.race([arrived, broken.promise]);
       const { cpuMicros: after } = await ask(0);
       return { first: arrivals[0]! - at, last: arrivals.at(-1)! - at, cpu: (after - before) / (count * watchers) };
     };

@@ -38,17 +38,23 @@ describe("simulated control plane", function () {
   this.timeout(600_000);
 
   it(`keeps every property, and reaches what is wanted, over ${SEEDS} seeds`, async () => {
-    const total = { commits: 0, acknowledged: 0, refused: 0, containers: 0, views: 0 };
+    const total = { commits: 0, acknowledged: 0, refused: 0, containers: 0, views: 0, roles: 0 };
     await inParallel([1, 2], async (first) => {
       const { text } = await simulate("--first", String(first), "--step", "2", "--seeds", String(SEEDS / 2));
-      const counted = / (\d+) commits, (\d+) acknowledged, (\d+) refused, (\d+) containers, (\d+) views/.exec(text);
+      const counted =
+        / (\d+) commits, (\d+) acknowledged, (\d+) refused, (\d+) containers, (\d+) views compared, (\d+) managers/.exec(
+          text,
+        );
       expect(text).not.to.contain("VIOLATED");
-      const [commits = 0, acknowledged = 0, refused = 0, containers = 0, views = 0] = counted!.slice(1).map(Number);
+      const [commits = 0, acknowledged = 0, refused = 0, containers = 0, views = 0, roles = 0] = counted!
+        .slice(1)
+        .map(Number);
       total.commits += commits;
       total.acknowledged += acknowledged;
       total.refused += refused;
       total.containers += containers;
       total.views += views;
+      total.roles += roles;
     });
     // Runs in which nothing happens prove nothing.
     expect(total.commits).greaterThan(100 * SEEDS);
@@ -56,6 +62,7 @@ describe("simulated control plane", function () {
     expect(total.refused).greaterThan(10 * SEEDS);
     expect(total.containers).greaterThan(12 * SEEDS);
     expect(total.views).greaterThan(200 * SEEDS);
+    expect(total.roles).greaterThan(SEEDS);
   });
 
   it("repeats a run to the last byte, and differs between seeds", async () => {

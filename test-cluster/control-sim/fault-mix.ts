@@ -37,6 +37,9 @@ export type FaultMix = {
   readonly lossRate: number;
   readonly clockJumpEvery: number;
 
+  /** A node is promoted or demoted. */
+  readonly roleEvery: number;
+
   /** How long an agent takes for one thing, ms. */
   readonly agentWorkMs: number;
   readonly slowRate: number;
@@ -91,4 +94,5 @@ export const drawFaultMix = (random: Random): FaultMix => ({
   failAfterMs: between(random, 100, 20_000),
   createFails: sometimes(random, 0.3, 0.02, 0.15),
   connectionsRate: sometimes(random, 0.5, 0.1, 0.9),
+  roleEvery: sometimes(random, 0.5, 1_000, 15_000),
 });

@@ -8,7 +8,7 @@ import { hashState } from "#control-plane/state/hash.ts";
 import { createState } from "#control-plane/state/state.ts";
 import type { State } from "#control-plane/state/types.ts";
 import { Assignment } from "#proto/gen/dispatcher.ts";
-import { NodeState, RestartCondition, type Service, type Task, UpdateState } from "#proto/gen/types.ts";
+import { NodeRole, NodeState, RestartCondition, type Service, type Task, UpdateState } from "#proto/gen/types.ts";
 import type { SimHost } from "#test-cluster/control-sim/host.ts";
 import type { SimManager } from "#test-cluster/control-sim/manager.ts";
 import { EPOCH } from "#test-cluster/control-sim/world.ts";
@@ -107,6 +107,18 @@ function* managersAgree(state: State, managers: readonly SimManager[]): Generato
   if (hashState(again) !== hash) yield "a snapshot is another state";
 }
 
+function* quorum(state: State, managers: readonly SimManager[]): Generator<string> {
+  const leader = managers.find((manager) => manager.leading);
+  if (leader === undefined) return yield "nobody leads";
+  const wanted = [...state.all("node")].filter(({ spec }) => spec?.role === NodeRole.MANAGER).map(({ id }) => id);
+  const members = leader.life!.log!.status().members;
+  const voters = members.filter(({ voter }) => voter).map(({ nodeId }) => nodeId);
+  if (voters.sort().join() !== wanted.sort().join() || voters.length !== members.length)
+    yield `the voters are ${voters} of ${members.length} members, wanted ${wanted}`;
+  const alive = managers.filter((manager) => manager.alive).map(({ nodeId }) => nodeId);
+  if (alive.sort().join() !== wanted.join()) yield `the managers are ${alive}, wanted ${wanted}`;
+}
+
 /** A pass over everything finds nothing that the leader's own passes, over what changed, have missed. */
 function* nothingLeft(state: State, nowMs: number): Generator<string> {
   const tx = state.begin();
@@ -121,5 +133,6 @@ function* nothingLeft(state: State, nowMs: number): Generator<string> {
 /** Cheap ones first: the rest is asked for only when these are met. */
 export const goalMissed = ({ state, hosts, managers, nowMs }: GoalInput): string[] => {
   const near = [...services(state), ...nodesAndHosts(state, hosts), ...addresses(state)];
-  return near.length > 0 ? near : [...managersAgree(state, managers), ...nothingLeft(state, nowMs)];
+  if (near.length > 0) return near;
+  return [...quorum(state, managers), ...managersAgree(state, managers), ...nothingLeft(state, nowMs)];
 };

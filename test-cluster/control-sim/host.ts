@@ -11,9 +11,9 @@ import { type KeptView, keepView } from "#node-agent/session/kept-view.ts";
 import { type Session, startSession } from "#node-agent/session/session.ts";
 import type { View } from "#node-agent/session/view.ts";
 import type { Wiring } from "#node-agent/wiring/wiring.ts";
-import { NodeDescription, type Task } from "#proto/gen/types.ts";
+import { NodeDescription, type NodeRole, type Task } from "#proto/gen/types.ts";
 import type { SimNet } from "#test-cluster/control-sim/grpc.ts";
-import { CLUSTER } from "#test-cluster/control-sim/manager.ts";
+import { CLUSTER, managerAddress } from "#test-cluster/control-sim/manager.ts";
 import { clockOf, EPOCH, loggerOf, newActor, type World } from "#test-cluster/control-sim/world.ts";
 import { between, chance, exponential, fork, pick } from "#test-cluster/sim/draw.ts";
 import type { Actor } from "#test-cluster/sim/virtual-time.ts";
@@ -60,6 +60,9 @@ export class SimHost {
   nodeId: string;
   /** What the agent keeps in node.json. */
   managers: string[];
+  hasManager = false;
+  /** As its manager has told it; undefined: not yet. */
+  wantedRole: NodeRole | undefined;
   readonly containers = new Map<string, Container>();
   /** Tasks that have their addresses in this host's kernel. */
   readonly wired = new Map<string, Task>();
@@ -104,10 +107,18 @@ export class SimHost {
   }
 
   /** It has joined again, as another node. */
-  joined(nodeId: string): void {
+  joined(nodeId: string, managers: readonly string[]): void {
     this.nodeId = nodeId;
+    this.managers = [...managers];
+    this.wantedRole = undefined;
     this.leaving = false;
     this.out = false;
+  }
+
+  /** As `whomToAsk` of node-agent/local/node.ts. */
+  get asks(): string[] {
+    const own = managerAddress(this.name);
+    return this.hasManager && !this.managers.includes(own) ? [...this.managers, own] : this.managers;
   }
 
   get alive(): boolean {
@@ -182,7 +193,7 @@ export class SimHost {
       random,
       logger,
       addr: this.address,
-      managers: () => this.managers,
+      managers: () => this.asks,
       dial: (address) => this.#net.dial(caller, address),
       description: async () => description,
       statuses: () => runner.statuses(),
@@ -192,8 +203,9 @@ export class SimHost {
         this.#watch.taken(this, view);
         setView(view, applied);
       },
-      onManagers: (addresses) => {
+      onManagers: (addresses, _leader, node) => {
         if (addresses.length > 0) this.managers = addresses;
+        this.wantedRole = node?.role;
       },
       onStream: () => {},
       onRemoved: () => {

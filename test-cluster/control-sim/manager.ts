@@ -47,7 +47,6 @@ export type ManagerSurroundings = {
   readonly firstNodes: readonly Parameters<typeof registerNode>[2][];
   /** Sees what each life applies. */
   readonly watch: (life: ManagerLife, machine: StateMachine) => StateMachine;
-  readonly onDead: (manager: SimManager) => void;
 };
 
 export const managerAddress = (host: string): string => `${host}:2377`;
@@ -201,12 +200,11 @@ export class SimManager {
   /** The process is gone, and with it what was not synced. */
   crash(why: string): void {
     if (this.life === undefined || !this.alive) return;
-    const { world, net, onDead } = this.#s;
+    const { world, net } = this.#s;
     world.note(`${this.life.actor.name} ${why}`);
     this.life.actor.dead = true;
     this.#disk.losePower();
     net.died(this.life.actor);
-    onDead(this);
   }
 
   pause(ms: number): void {

@@ -60,6 +60,27 @@ export const MUTANTS: readonly Mutant[] = [
     faults: { watchers: 2 },
   },
   {
+    name: "a watch that goes on lacks what happened in between",
+    file: "control-plane/api/watch.ts",
+    from: "for (const batch of missed ?? []) {",
+    to: "for (const batch of missed?.slice(1) ?? []) {",
+    faults: { watchers: 2, watcherLeavesEvery: 2_000 },
+  },
+  {
+    name: "a demoted manager stays in the quorum",
+    file: "control-plane/manager/membership.ts",
+    from: 'if (batch.events.some((e) => e.table === "node")) void reconcile();',
+    to: "void [batch];",
+    faults: { roleEvery: 3_000 },
+  },
+  {
+    name: "a member forgets who was removed",
+    file: "control-plane/raft-host/loop.ts",
+    from: 'type === "conf" && index > this.#secured',
+    to: 'type === "conf" && index > this.#secured + 1e9',
+    faults: { managers: 3, roleEvery: 2_000, managerCrashEvery: 3_000, aimAtLeader: 0.9, managerDownMs: 300 },
+  },
+  {
     name: "apply ignores versions",
     file: "control-plane/state/apply.ts",
     from: "if (version !== change.ifVersion) {",

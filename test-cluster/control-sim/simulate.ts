@@ -15,10 +15,16 @@ import { SimNet } from "#test-cluster/control-sim/grpc.ts";
 import { SimHost } from "#test-cluster/control-sim/host.ts";
 import { HostRules } from "#test-cluster/control-sim/host-rules.ts";
 import { Links } from "#test-cluster/control-sim/links.ts";
-import { type ManagerLife, managerAddress, SimManager } from "#test-cluster/control-sim/manager.ts";
+import {
+  type ManagerLife,
+  type ManagerSurroundings,
+  managerAddress,
+  SimManager,
+} from "#test-cluster/control-sim/manager.ts";
 import { Nemesis } from "#test-cluster/control-sim/nemesis.ts";
 import type { RaftEnd } from "#test-cluster/control-sim/raft-transport.ts";
 import { Reference } from "#test-cluster/control-sim/reference.ts";
+import { Roles } from "#test-cluster/control-sim/roles.ts";
 import { SentViews } from "#test-cluster/control-sim/sent-views.ts";
 import { Silence } from "#test-cluster/control-sim/silence.ts";
 import { StateRules } from "#test-cluster/control-sim/state-rules.ts";
@@ -44,6 +50,8 @@ export type Run = {
   readonly refused: number;
   readonly starts: number;
   readonly viewsCompared: number;
+  /** Members that came and went. */
+  readonly roleChanges: number;
 };
 
 export type RunOptions = {
@@ -52,6 +60,8 @@ export type RunOptions = {
   readonly seconds: number;
   /** In place of what the seed draws. */
   readonly faults?: Partial<FaultMix>;
+  /** Gets every event as a line. */
+  readonly onEvent?: (line: string) => void;
 };
 
 /** After the faults everything must be as wanted within this. */
@@ -63,7 +73,7 @@ const SESSION = "/tswarm.v1.Dispatcher/Session";
 
 class Run_ {
   readonly time = new VirtualTime();
-  readonly trace = new Trace();
+  readonly trace: Trace;
   readonly world: World;
   readonly managers: SimManager[] = [];
   readonly hosts: SimHost[];
@@ -73,6 +83,7 @@ class Run_ {
   readonly sent: SentViews;
   readonly net: SimNet;
   readonly users: Users;
+  readonly roles: Roles;
   readonly nemesis: Nemesis;
   readonly watchers: Watcher[] = [];
   violation: Run["violation"] = null;
@@ -83,8 +94,10 @@ class Run_ {
   readonly #everything: ReturnType<typeof recurring>;
   #rejoined = 0;
 
-  constructor({ seed, faults }: RunOptions, dir: string) {
-    const { time, trace } = this;
+  constructor({ seed, faults, onEvent }: RunOptions, dir: string) {
+    const { time } = this;
+    const trace = new Trace(onEvent);
+    this.trace = trace;
     this.#dir = dir;
     const random = seededRandom(seed);
     const mix = { ...drawFaultMix(fork(random)), ...faults };
@@ -133,7 +146,10 @@ class Run_ {
           },
           {
             ...{ name, nodeId: `node-${name}`, dir: this.#dir, managers: peers.map(({ addr }) => addr) },
-            onLeft: (host) => this.#rejoinLater(host),
+            onLeft: (host) => {
+              this.roles.drop(host);
+              this.#rejoinLater(host);
+            },
           },
         ),
     );
@@ -143,20 +159,18 @@ class Run_ {
       ...{ id: nodeId, hostname: name, addr: address },
       role: name.startsWith("m") ? NodeRole.MANAGER : NodeRole.WORKER,
     }));
+    const surroundings: ManagerSurroundings = {
+      ...{ world: this.world, net: this.net, ends, firstNodes },
+      watch: (life, machine) => this.#observed(life, machine),
+    };
     for (const { raftId, nodeId } of peers)
       this.managers.push(
-        new SimManager(
-          raftId,
-          names[raftId - 1]!,
-          nodeId,
-          { kind: "bootstrap", members: peers },
-          {
-            ...{ world: this.world, net: this.net, ends, firstNodes },
-            watch: (life, machine) => this.#observed(life, machine),
-            onDead: () => {},
-          },
-        ),
+        new SimManager(raftId, names[raftId - 1]!, nodeId, { kind: "bootstrap", members: peers }, surroundings),
       );
+    this.roles = new Roles({
+      ...{ world: this.world, hosts: this.hosts, managers: this.managers },
+      make: (host, raftId, beginning) => new SimManager(raftId, host.name, host.nodeId, beginning, surroundings),
+    });
     for (const it of [...this.managers, ...this.hosts]) it.start();
     const shared = { world: this.world, net: this.net, managers: this.managers };
     this.users = new Users({ ...shared, random: fork(random), reference: this.reference, rules: this.rules });
@@ -169,6 +183,9 @@ class Run_ {
     this.#everything = recurring(time, fork(random));
     this.#everything.every(mix.operationEvery, () => {
       if (!this.world.healed) this.users.act();
+    });
+    this.#everything.every(mix.roleEvery, () => {
+      if (!this.world.healed) this.users.changeRole();
     });
     this.#everything.every(VIEWS_EVERY_MS, () => {
       this.viewsCompared += this.sent.check();
@@ -213,12 +230,15 @@ class Run_ {
       time.after(4 * REJOIN_MS, time.world, attempt);
       const leader = this.managers.find((manager) => manager.leading);
       if (leader === undefined || host.poweredOff) return;
-      const { actor, replicated } = leader.life!;
+      const { actor, replicated, log } = leader.life!;
       const node = { id: nodeId, hostname: host.name, role: NodeRole.WORKER, addr: host.address };
       const done = (): void => {
         if (joined) return;
         joined = true;
-        host.joined(nodeId);
+        host.joined(
+          nodeId,
+          log!.status().members.map(({ addr }) => addr),
+        );
         this.nemesis.startLater(host, 1);
       };
       time.after(1, actor, () => {
@@ -249,7 +269,10 @@ class Run_ {
     const end = time.now + CALM_MS;
     let missed: string[] = [];
     for (let i = 0; this.violation === null && time.now < end; i++) {
-      if (i % 20 === 0) this.users.tidyUp();
+      if (i % 20 === 0) {
+        this.roles.tellStranded();
+        this.users.tidyUp(this.hosts.map(({ nodeId }) => nodeId));
+      }
       await time.run(time.now + LOOK_MS, this.#step);
       if (this.violation !== null) return;
       missed = goalMissed({ state: this.reference.state, hosts: this.hosts, managers: this.managers, nowMs: time.now });
@@ -275,6 +298,7 @@ class Run_ {
     return {
       ...{ seed, violation, mix: this.world.mix, simulatedMs: this.time.now, lastEvents, events: trace.count },
       ...{ commits, acknowledged, refused, starts, viewsCompared, hash: trace.digest() },
+      roleChanges: this.roles.changes,
     };
   }
 }

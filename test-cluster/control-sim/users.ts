@@ -100,12 +100,28 @@ export class Users {
     else this.#do("read", this.#read());
   }
 
-  /** Everything can be reached: nodes take tasks, and no service wants more than there is room for. */
-  tidyUp(): void {
+  /** `tsctl node promote` and `demote`. */
+  changeRole(): void {
+    const { random } = this.#o;
+    const ref = pick(random, this.#nodeNames);
+    this.#do("change role", async (c) => {
+      const { node } = (await c.getNode({ ref })).node!;
+      const role = node!.spec!.role === NodeRole.MANAGER ? NodeRole.WORKER : NodeRole.MANAGER;
+      const spec = { ...node!.spec!, role };
+      return ["node", (await c.updateNode({ id: node!.id, version: node!.meta!.version, spec })).node];
+    });
+  }
+
+  /**
+   * Everything can be reached: nodes take tasks, and no service wants more than there is room for. Nodes that are no host's
+   * any more go.
+   */
+  tidyUp(nodeIds: readonly string[]): void {
     const { reference } = this.#o;
     const { state } = reference;
     for (const node of state.all("node"))
-      if (node.spec?.availability !== NodeAvailability.ACTIVE)
+      if (!nodeIds.includes(node.id)) this.#do("clear away node", (c) => this.#clearAway(c, node.id), true);
+      else if (node.spec?.availability !== NodeAvailability.ACTIVE)
         this.#do(
           "activate",
           async (c) => {
@@ -313,6 +329,16 @@ export class Users {
     const [network, task] = [this.#network(), this.#container()];
     if (chance(random, 0.6)) await control.connectNetwork({ network, task, config: undefined });
     else await control.disconnectNetwork({ network, task, force: false });
+  }
+
+  /** A manager is demoted first. */
+  async #clearAway(control: Control, ref: string): Promise<undefined> {
+    const { node } = (await control.getNode({ ref })).node!;
+    if (node!.spec!.role === NodeRole.MANAGER) {
+      const spec = { ...node!.spec!, role: NodeRole.WORKER };
+      await control.updateNode({ id: node!.id, version: node!.meta!.version, spec });
+    }
+    await control.removeNode({ ref, force: true });
   }
 
   #changeNode(): Operation {

@@ -1,5 +1,6 @@
 // Clients that watch the state: after their first message they must see every change, once, in order, whoever leads and
-// however often their stream ends.
+// however often their stream ends. Some come back with the last version that they have seen, as dashboards do, and may only
+// miss changes that a snapshot makes up for.
 
 import type { Random } from "#base/random.ts";
 import { ControlDefinition, WatchRequest, type WatchResponse } from "#proto/gen/control.ts";
@@ -8,7 +9,7 @@ import type { SimNet } from "#test-cluster/control-sim/grpc.ts";
 import { localAddress, type SimManager } from "#test-cluster/control-sim/manager.ts";
 import type { Reference } from "#test-cluster/control-sim/reference.ts";
 import { newActor, type World } from "#test-cluster/control-sim/world.ts";
-import { exponential, pick } from "#test-cluster/sim/draw.ts";
+import { chance, exponential, pick } from "#test-cluster/sim/draw.ts";
 
 const RETRY_MS = 300;
 
@@ -29,7 +30,9 @@ export const startWatcher = (
 ): Watcher => {
   const actor = newActor(name);
   const { time } = world;
+  const resumes = chance(random, 0.6);
   let at = 0;
+  let begun = false;
   let stopped = false;
 
   /** The changes between what it has seen and `version`, which were not sent. */
@@ -39,11 +42,14 @@ export const startWatcher = (
     return undefined;
   };
 
-  const take = ({ version, events }: WatchResponse, first: boolean): void => {
-    if (first) {
-      at = version;
-      return;
-    }
+  const began = (version: number, afterSnapshot: boolean): void => {
+    if (begun && resumes && (afterSnapshot ? version < at : version !== at))
+      world.violate("a watch goes on where it ended", `${name} is at ${at}, its next watch begins at ${version}`);
+    begun = true;
+    at = version;
+  };
+
+  const take = ({ version, events }: WatchResponse): void => {
     if (version <= at)
       world.violate("a watcher sees each change once, in order", `${name} is at ${at} and gets ${version}`);
     const gap = missed(version);
@@ -64,11 +70,15 @@ export const startWatcher = (
     const { watcherLeavesEvery } = world.mix;
     const cancel = time.after(exponential(random, watcherLeavesEvery), actor, () => leave.abort());
     let first = true;
+    let snapshot = false;
     try {
-      const request = WatchRequest.fromPartial({});
+      const request = WatchRequest.fromPartial(resumes && begun ? { since: at } : {});
       for await (const message of createClient(ControlDefinition, channel).watch(request, { signal: leave.signal })) {
         if (leave.signal.aborted) break;
-        take(message, first);
+        snapshot ||= message.snapshot;
+        if (message.snapshot) continue;
+        if (first) began(message.version, snapshot);
+        else take(message);
         first = false;
       }
     } finally {
