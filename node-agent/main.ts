@@ -90,9 +90,10 @@ const main = async (): Promise<void> => {
     onMember: ({ nodeId, address, labels }) =>
       wiring.setSelf({ nodeId, vtep: address, hostname: ownName, labels: { ...config.labels, ...labels } }),
     async removeTasks() {
+      // First: an agent that dies meanwhile must not start them again, others may run in their place.
+      kept.forget();
       await tasks.removeAll();
       await wiring.removeAll();
-      kept.forget();
     },
   });
   images.onChange(() => node.session()?.describe());

@@ -219,9 +219,9 @@ export class SimHost {
 
   /** As `removeTasks` of node-agent/main.ts, then `tsctl cluster leave`, and in a while a join. */
   async #leave(life: Life): Promise<void> {
+    life.kept.forget();
     await life.runner!.removeAll();
     this.wired.clear();
-    life.kept.forget();
     this.#world.note(`${life.actor.name} has left`);
     this.crash("ends");
     rmSync(this.#dir, { recursive: true, force: true });

@@ -116,12 +116,15 @@ export const MUTANTS: readonly Mutant[] = [
     from: "await replicated.barrier();",
     to: "",
     faults: {
-      managers: 5,
-      partitionEvery: 2_000,
-      managerPauseEvery: 3_000,
-      aimAtLeader: 0.9,
-      agentCrashEvery: 2_000,
-      operationEvery: 150,
+      ...{
+        managers: 5,
+        workers: 4,
+        partitionEvery: 1_000,
+        partitionMs: 2_000,
+        managerPauseEvery: 2_000,
+        aimAtLeader: 0.9,
+      },
+      ...{ resetEvery: 500, agentCrashEvery: 1_000, agentDownMs: 100, operationEvery: 150, roleEvery: 0 },
     },
   },
   {
