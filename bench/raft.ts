@@ -13,8 +13,8 @@ import { enterOwnNamespace, inSandbox } from "./measure/sandbox.ts";
 const OWN = 2100;
 const ETCD = 2200;
 const FLOOR = 2300;
-/** Until the hot paths of members and client are compiled. */
-const WARM_UP_SECONDS = 4;
+/** Until the hot paths of members and client are compiled: at full load, and a little at each number of clients. */
+const WARM_UP_SECONDS = { all: 6, each: 3 };
 
 type System = {
   readonly name: string;
@@ -84,7 +84,7 @@ await inSandbox(async ({ dir, children }) => {
   children.push(floor);
   systems.push({ name: "floor", pids: [floor.pid!], load: (c, s) => floorLoad(FLOOR, c, s) });
 
-  for (const system of systems) await run(system, 64, WARM_UP_SECONDS);
+  for (const system of systems) await run(system, 64, WARM_UP_SECONDS.all);
   const p50 = "p50 ms";
   console.log(
     row(["", "clients", "puts/s min/median/max", p50, "p99 ms", "client µs", "members µs", "others"]),
@@ -92,6 +92,7 @@ await inSandbox(async ({ dir, children }) => {
   );
   for (const clients of counts) {
     const results = systems.map((): Result[] => []);
+    for (const system of systems) await run(system, clients, WARM_UP_SECONDS.each);
     for (let round = 0; round < rounds; round++)
       for (let i = 0; i < systems.length; i++) {
         const turn = (i + round) % systems.length;
