@@ -111,13 +111,7 @@ const snapshots: readonly Mutant[] = [
   },
   {
     name: "applies entries while it restores a snapshot",
-    edits: [
-      edit(
-        "loop.ts",
-        "if (this.#restoring || this.#toApply.length === 0) return;",
-        "if (this.#toApply.length === 0) return;",
-      ),
-    ],
+    edits: [edit("loop.ts", "if (this.#restoring || this.#securing) return;", "if (this.#securing) return;")],
     faults: { snapshotEvery: 15, keepEntries: 0, restoreMs: 100, crashEvery: 2000 },
   },
   {
