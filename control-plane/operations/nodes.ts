@@ -117,8 +117,8 @@ export const checkVersion = (kind: string, current: number, given: number): void
 /**
  * Removes a node that is down and not a manager; `force` takes one that is still ready, and a manager that has registered
  * and never come: its join has failed. A demoted one must have left the quorum (`members`: ids of the nodes in it): the
- * others may need its vote for that, and nobody takes a vote of a node that is gone. What becomes of the node's tasks the orchestrator decides in its next pass: they end
- * as orphans, which frees their addresses, and are replaced or not.
+ * others may need its vote for that, and nobody takes a vote of a node that is gone. What becomes of the node's tasks the
+ * orchestrator decides in its next pass: they end as orphans, which frees their addresses, and are replaced or not.
  */
 export const removeNode = (
   tx: Tx,

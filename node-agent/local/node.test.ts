@@ -491,6 +491,28 @@ describe("membership of a node", () => {
     expect(starts).to.have.length(2);
   });
 
+  it("a manager that was cut off while it joined is no member that was left out: it joins on", async () => {
+    const before = agent();
+    before.failing.push(new TswarmError("unavailable", "killed"));
+    const { nodeId } = await before.node.join(join_(cluster.tokens.worker));
+    await cluster.setRole(nodeId, NodeRole.MANAGER);
+    told(before.sessions()[0]!, [cluster.address], NodeRole.MANAGER);
+    await until(() => before.starts.length === 1);
+    await before.node.stop();
+    rmSync(join(dir, "manager", "raft", "wal"), { recursive: true });
+    const { node, sessions, starts, events, failing } = agent();
+    failing.push(new TswarmError("unavailable", "nobody answers"));
+    const resumed = node.resume();
+    await until(() => starts.length === 1);
+    await resumed;
+    told(sessions()[0]!, [cluster.address], NodeRole.MANAGER);
+    await settle();
+    await settle();
+    expect(starts).to.have.length(1);
+    expect(events.filter((e) => e === "manager stops")).to.have.length(1);
+    await node.stop();
+  });
+
   it("a manager that was removed while it was down asks the cluster, and joins the quorum anew", async () => {
     const before = await asMember();
     await before.node.stop();

@@ -156,7 +156,8 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
 
   const bootstrapPath = join(managerDir, "bootstrap.json");
   const startManager = async (): Promise<void> => {
-    hasJoined = existsSync(join(managerDir, "raft"));
+    // The keys beside the log are there before it asks to be let in.
+    hasJoined = existsSync(join(managerDir, "raft", "wal"));
     mkdirSync(managerDir, { recursive: true, mode: 0o700 });
     // Needed only while there is no log yet: also when a start before this one was cut off.
     const others = existsSync(bootstrapPath) ? [] : saved!.managers.filter((a) => a !== saved!.advertise);
@@ -313,8 +314,11 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
     if (busy || stopped || !membership || !saved || !wanted) return;
     const role = wanted.role === NodeRole.MANAGER ? "manager" : "worker";
     const isListed = saved.managers.includes(saved.advertise);
-    if (role === membership.role && role === "manager" && !isListed && (await isLeftOut())) await joinQuorumAnew();
-    if (role === membership.role || (role === "worker" && isListed)) return;
+    if (role === membership.role) {
+      if (role === "manager" && !isListed && (await isLeftOut())) await joinQuorumAnew();
+      return;
+    }
+    if (role === "worker" && isListed) return;
     busy = true;
     try {
       logger.info("role changes", { from: membership.role, to: role });
@@ -345,7 +349,8 @@ export const createClusterNode = (options: NodeOptions): ClusterNode => {
     const asked = manager;
     try {
       const inQuorum = await isInQuorum(membership!, askFirst());
-      return !inQuorum && !busy && manager === asked;
+      // The answer is for the member that was asked about, if it is still to be one.
+      return !inQuorum && !busy && !stopped && manager === asked && wanted?.role === NodeRole.MANAGER;
     } catch (error) {
       logger.warn("does not know whether it is in the quorum, will ask again", { error });
       clock.after(RETRY_MS, () => void followRole());
